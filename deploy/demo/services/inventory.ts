@@ -1,0 +1,3 @@
+import { serve } from './service.ts';
+
+serve(() => ({ warp: 12, weft: 7, shuttle: 3 }));

@@ -1,0 +1,102 @@
+/** `weft explain`: of a folder, or of a running sidecar. */
+import { parseSpiffeId } from '../../certs/identity.ts';
+import { parseHostPort } from '../../shared/address.ts';
+import { formatProblem } from '../../shared/problem.ts';
+import { type Compiled, compileDocuments, type Self } from '../config/compile.ts';
+import { decodeFolder } from '../config/sources.ts';
+import { explainSnapshot } from './explain.ts';
+import { explanationLines } from './explain-text.ts';
+import type { Explanation } from './explanation.ts';
+import { EXIT_FAILED, type FlagShape, type Flags, type Output, parseFlags, refuseUsage } from './flags.ts';
+import { type Question, readHeaders } from './question.ts';
+
+const USAGE =
+  "usage: weft explain (--policy DIR | --admin HOST:PORT) [--namespace NS] [--from SPIFFE_ID] [--header 'k: v']… [--json] METHOD URL";
+
+const FLAGS: Readonly<Record<string, FlagShape>> = {
+  policy: 'value',
+  admin: 'value',
+  namespace: 'value',
+  from: 'value',
+  header: 'values',
+  json: 'switch',
+};
+
+/** A sidecar that is up answers at once. */
+const ADMIN_TIMEOUT_MS = 5_000;
+
+interface Asked extends Question {
+  readonly policy: string | null;
+  /** `HOST:PORT`. */
+  readonly admin: string | null;
+  readonly namespace: string;
+  readonly json: boolean;
+}
+
+/** The exit code: 0 whatever the verdict, 1 where nobody can tell, 2 usage. */
+export async function runExplain(args: readonly string[], output: Output): Promise<number> {
+  const flags = parseFlags(args, FLAGS);
+  const asked = typeof flags === 'string' ? flags : readAsked(flags);
+  if (typeof asked === 'string') return refuseUsage(output, asked, USAGE);
+  const explanation = asked.policy === null ? await askSidecar(asked) : await askFolder(asked.policy, asked);
+  if ('reasons' in explanation) {
+    for (const line of explanation.reasons) output.err(line);
+    return EXIT_FAILED;
+  }
+  const lines = asked.json ? [JSON.stringify(explanation, null, 2)] : explanationLines(explanation);
+  for (const line of lines) output.out(line);
+  return 0;
+}
+
+interface NoAnswer {
+  readonly reasons: readonly string[];
+}
+
+async function askFolder(dir: string, { namespace, ...question }: Asked): Promise<Explanation | NoAnswer> {
+  const { snapshot, problems } = await compileFolder(dir, { namespace, labels: {}, serviceAccount: 'default' });
+  if (snapshot === null) return { reasons: problems.map(formatProblem) };
+  return explainSnapshot(snapshot, question);
+}
+
+/** Reads, decodes and compiles a folder once. */
+export async function compileFolder(dir: string, self: Self): Promise<Compiled> {
+  const { documents, problems } = await decodeFolder(dir);
+  return compileDocuments(documents, problems, self);
+}
+
+async function askSidecar({ admin, method, url, headers }: Asked): Promise<Explanation | NoAnswer> {
+  const query = new URLSearchParams({ method, url });
+  for (const [name, value] of headers) query.append('header', `${name}: ${value}`);
+  try {
+    const answer = await fetch(`http://${admin}/explain?${query.toString()}`, {
+      signal: AbortSignal.timeout(ADMIN_TIMEOUT_MS),
+    });
+    const body = await answer.text();
+    if (!answer.ok) return { reasons: [`${admin} answers ${answer.status}: ${body.trim()}`] };
+    return JSON.parse(body) as Explanation;
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
+    return { reasons: [`${admin} cannot be asked: ${cause}`] };
+  }
+}
+
+function readAsked(flags: Flags): Asked | string {
+  const [method, url, ...more] = flags.words;
+  if (method === undefined || url === undefined || more.length > 0) return 'a method and a URL are needed';
+  const policy = flags.value('policy') ?? null;
+  const admin = flags.value('admin') ?? null;
+  if ((policy === null) === (admin === null)) return 'either --policy or --admin';
+  if (admin !== null && parseHostPort(admin) === null) return '--admin must be HOST:PORT';
+  if (admin !== null && (flags.has('namespace') || flags.has('from'))) {
+    return 'a sidecar knows its own namespace and identity: --namespace and --from are for --policy';
+  }
+  const from = flags.value('from');
+  const id = from === undefined ? null : parseSpiffeId(from);
+  if (from !== undefined && id === null)
+    return '--from must be a SPIFFE ID: spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/NAME';
+  const headers = readHeaders(flags.values('header'));
+  if (typeof headers === 'string') return headers;
+  // Who calls from a namespace is judged by that namespace's routes.
+  const namespace = flags.value('namespace') ?? (id?.namespace || 'default');
+  return { method, url, headers, policy, admin, namespace, json: flags.has('json') };
+}

@@ -1,0 +1,97 @@
+/** An explanation for people: one fact a line, what belongs together indented below it. */
+import { formatDuration } from '../../shared/units.ts';
+import type { BackendView, Change, EndpointView, Explanation, FilterView, Verdict, Written } from './explanation.ts';
+
+export function explanationLines(explanation: Explanation): string[] {
+  const { request, verdict, service, route, filters, backends, mirrors } = explanation;
+  const asked = request === null ? [] : [`${request.method} ${request.scheme}://${request.authority}${request.path}`];
+  const lines = [...asked, `${indent(1)}${verdictText(verdict)}`];
+  if (service !== null) {
+    const { namespace, name, port, protocol } = service;
+    lines.push(`${indent(1)}Service ${namespace}/${name} port ${port} (${protocol})${at(service)}`);
+  } else if (backends.length > 0) lines.push(`${indent(1)}no Service of this name: it passes as it is`);
+  if (route !== null) lines.push(`${indent(1)}rule ${route.name}, by ${matchText(route.match)}${at(route)}`);
+  else if (service !== null && !service.routed) lines.push(`${indent(1)}no route: everything goes to the Service`);
+  lines.push(...filters.flatMap((filter) => filterLines(filter, 1)));
+  if (backends.length > 0) lines.push(`${indent(1)}${limitsText(explanation)}`);
+  lines.push(...backends.flatMap(backendLines));
+  lines.push(...mirrors.map(({ cluster, share }) => `${indent(1)}a copy of ${shareText(share)} to ${cluster}`));
+  return lines;
+}
+
+function verdictText({ outcome, status, word, detail, advice, headers }: Verdict): string {
+  if (outcome === 'forwarded') return '→ forwarded';
+  const fields = headers.map(([name, value]) => `${name}: ${value}`).join(', ');
+  if (outcome === 'answered') return `→ answered here with ${status}${fields === '' ? '' : ` (${fields})`}`;
+  const answer = status === 0 ? 'the connection is closed' : `${status}`;
+  return `→ refused: ${answer} ${word}${detail === '' ? '' : `: ${detail}`} (${advice})`;
+}
+
+function matchText({ path, method, headers, query }: NonNullable<Explanation['route']>['match']): string {
+  const conditions = [
+    `${path.type} ${path.value}`,
+    ...(method === null ? [] : [`method ${method}`]),
+    ...headers.map(({ name, type, value }) => `header ${name} ${sign(type)} ${value}`),
+    ...query.map(({ name, type, value }) => `query ${name} ${sign(type)} ${value}`),
+  ];
+  return conditions.join(', ');
+}
+
+function sign(type: string): string {
+  return type === 'Exact' ? '=' : '~';
+}
+
+function filterLines(filter: FilterView, depth: number): string[] {
+  const line = `${indent(depth)}filter ${filter.kind}${at(filter)}`;
+  const facts = [...(filter.chance === '' ? [] : [filter.chance]), ...filter.requestChanges.map(changeText)];
+  return [line, ...facts.map((fact) => indent(depth + 1) + fact)];
+}
+
+export function changeText({ name, before, after }: Change): string {
+  if (after === null) return `- ${name}: ${before}`;
+  return before === null ? `+ ${name}: ${after}` : `~ ${name}: ${before} → ${after}`;
+}
+
+function limitsText({ timeouts, retries }: Explanation): string {
+  const { requestMs, attemptMs } = timeouts;
+  return `timeout ${timeText(requestMs)}, of an attempt ${timeText(attemptMs)}; retries ${retries}`;
+}
+
+export function timeText(ms: number): string {
+  return ms === 0 ? 'none' : formatDuration(ms);
+}
+
+function backendLines(backend: BackendView): string[] {
+  const { cluster, verdict, filters, responseChanges, mutualTls, identities, loadBalancer, endpoints } = backend;
+  const lines = [
+    `${indent(1)}${shareText(backend.share)} to ${cluster ?? 'a backend that does not exist'}${at(backend)}`,
+  ];
+  if (verdict.outcome !== 'forwarded') lines.push(`${indent(2)}${verdictText(verdict)}`);
+  if (cluster === null) return lines;
+  lines.push(...filters.flatMap((filter) => filterLines(filter, 2)));
+  lines.push(...responseChanges.map((change) => `${indent(2)}response ${changeText(change)}`));
+  lines.push(
+    `${indent(2)}${mutualTls ? `mutual TLS, the server must be ${identities.join(' or ')}` : 'no mutual TLS'}`,
+  );
+  const among = endpoints.length === 0 ? 'no endpoint' : endpoints.map(endpointText).join(', ');
+  lines.push(`${indent(2)}${loadBalancer}: ${among}`);
+  return lines;
+}
+
+/** At most two decimals: `33.33 %`. */
+export function shareText(share: number): string {
+  return `${Math.round(share * 10_000) / 100} %`;
+}
+
+function endpointText({ address, ready, zone }: EndpointView): string {
+  const notes = [...(ready ? [] : ['not ready']), ...(zone === '' ? [] : [`zone ${zone}`])];
+  return notes.length === 0 ? address : `${address} (${notes.join(', ')})`;
+}
+
+function at({ file, line }: Written): string {
+  return file === '' ? '' : ` [${file}:${line}]`;
+}
+
+function indent(depth: number): string {
+  return '  '.repeat(depth);
+}

@@ -1,0 +1,103 @@
+/** Commands, signals, exit codes (CONTRACT, "Commands"). What only one command needs is loaded by it. */
+import { bootstrapHelp, parseBootstrap } from './config/bootstrap.ts';
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+
+interface Command {
+  readonly about: string;
+  run(args: readonly string[], entry: string): Promise<number>;
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  proxy: { about: 'the sidecar', run: proxy },
+  validate: { about: 'every problem of a policy folder', run: validate },
+  explain: { about: 'what would become of a request, and why', run: explain },
+  test: { about: 'the policy tests of a folder', run: test },
+  diff: { about: 'what changes for requests between two policy folders', run: diff },
+  ca: { about: 'an own certificate authority: init, issue, serve', run: ca },
+};
+
+/** Runs the command that `argv` names; sets the exit code. `entry` is the URL of the file that was started. */
+export async function run(argv: readonly string[], entry: string): Promise<void> {
+  const [name = '', ...args] = argv;
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command !== undefined) {
+    process.exitCode = await command.run(args, entry);
+    return;
+  }
+  const lines = Object.entries(COMMANDS).map(([known, { about }]) => `  weft ${known.padEnd(10)} ${about}`);
+  const usage = `usage: weft COMMAND\n${lines.join('\n')}\n`;
+  const asked = name === '' || name === 'help' || name === '--help';
+  if (asked) process.stdout.write(usage);
+  else process.stderr.write(`weft: no command ${name}\n${usage}`);
+  process.exitCode = asked ? 0 : EXIT_USAGE;
+}
+
+async function proxy(args: readonly string[], entry: string): Promise<number> {
+  if (args.includes('--help')) {
+    process.stdout.write(bootstrapHelp());
+    return 0;
+  }
+  const bootstrap = parseBootstrap([...args], process.env);
+  if (!bootstrap.ok) {
+    for (const problem of bootstrap.error) process.stderr.write(`weft proxy: ${problem}\n`);
+    return EXIT_FAILED;
+  }
+  const { Control } = await import('./control.ts');
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+  try {
+    const control = new Control({ bootstrap: bootstrap.value, env: process.env, workerEntry: new URL(entry) }, () =>
+      drain(),
+    );
+    let signals = 0;
+    const drain = (): void => {
+      signals++;
+      void (signals === 1 ? control.drain() : control.stop()).then(end);
+    };
+    process.on('SIGTERM', drain);
+    process.on('SIGINT', drain);
+    await control.start();
+  } catch (error) {
+    process.stderr.write(`weft proxy: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(EXIT_FAILED);
+  }
+  await ended;
+  process.exit(0);
+}
+
+/** Where the commands that answer a question print. A reader that has seen enough (`| head`) ends them quietly. */
+function output(): { out(line: string): void; err(line: string): void } {
+  process.stdout.on('error', () => process.exit());
+  return {
+    out: (line) => process.stdout.write(`${line}\n`),
+    err: (line) => process.stderr.write(`${line}\n`),
+  };
+}
+
+async function validate(args: readonly string[]): Promise<number> {
+  const { runValidate } = await import('./answers/validate.ts');
+  return runValidate(args, output());
+}
+
+async function explain(args: readonly string[]): Promise<number> {
+  const { runExplain } = await import('./answers/explain-cli.ts');
+  return runExplain(args, output());
+}
+
+async function test(args: readonly string[]): Promise<number> {
+  const { runTest } = await import('./answers/test-cli.ts');
+  return runTest(args, output());
+}
+
+async function diff(args: readonly string[]): Promise<number> {
+  const { runDiff } = await import('./answers/diff-cli.ts');
+  return runDiff(args, output());
+}
+
+async function ca(args: readonly string[]): Promise<number> {
+  const { runCa } = await import('../certs/ca-cli.ts');
+  const stop = new AbortController();
+  process.once('SIGTERM', () => stop.abort()).once('SIGINT', () => stop.abort());
+  return runCa(args, process, stop.signal);
+}

@@ -1,0 +1,294 @@
+/**
+ * From files to checked documents: YAML (1.2, with merge keys) and JSON, every problem of every file in one pass, each
+ * with its place. Nothing a file holds makes this throw.
+ */
+import { type Document, LineCounter, parseAllDocuments } from 'yaml';
+import type { Problem } from '../../shared/problem.ts';
+import { OWN_ANNOTATIONS } from './model/field.ts';
+import { withoutIgnored } from './model/ignored.ts';
+import type { Envelope, Kind } from './model/kind.ts';
+import { KINDS, NOT_YET } from './model/kinds.ts';
+import { suggest } from './near.ts';
+import { type Path, Place, type PointAt } from './place.ts';
+import { type DocumentText, splitDocuments } from './split.ts';
+import { complaintsOf } from './wording.ts';
+import { findFaults, isNestedTooDeeply, MAX_ALIASES } from './yaml-faults.ts';
+
+/** One file as read from the folder; `path` is relative to it. */
+export interface PolicyFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+export interface DecodedDocument<T extends Envelope = Envelope> {
+  readonly kind: Kind<T>;
+  readonly value: T;
+  readonly place: Place;
+}
+
+/** What a whole ConfigMap may hold; the parser needs about a second for it. */
+export const MAX_FILE_BYTES: number = 1024 * 1024;
+
+/** Problems told per file: a wrong file is wrong in thousands of places, and nobody reads beyond these. */
+const MAX_PROBLEMS = 100;
+
+export interface DecodedFile {
+  readonly documents: readonly DecodedDocument[];
+  readonly problems: readonly Problem[];
+}
+
+export function decodeFiles(files: readonly PolicyFile[]): DecodedFile {
+  return joinDecoded(files.map((file) => decodeFile(file)));
+}
+
+export function joinDecoded(files: readonly DecodedFile[]): DecodedFile {
+  return {
+    documents: files.flatMap(({ documents }) => documents),
+    problems: files.flatMap(({ problems }) => problems),
+  };
+}
+
+/** `kinds` may stand in it. */
+export function decodeFile(file: PolicyFile, kinds: readonly Kind<Envelope>[] = KINDS): DecodedFile {
+  return new FileDecoder(file.path, kinds).decode(file.text);
+}
+
+/** Decodes one file time and again; documents that stand there as they did the last time are not read again. */
+export class FileDecoder {
+  private readonly file: string;
+  private readonly kinds: readonly Kind<Envelope>[];
+  private text: string | null = null;
+  private decoded: DecodedFile = { documents: [], problems: [] };
+  private parts = new Map<string, Part>();
+
+  constructor(file: string, kinds: readonly Kind<Envelope>[] = KINDS) {
+    this.file = file;
+    this.kinds = kinds;
+  }
+
+  /** What it returns depends on the text alone. */
+  decode(text: string): DecodedFile {
+    if (text === this.text) return this.decoded;
+    this.text = text;
+    const next: typeof this.parts = new Map();
+    const refusal = refusalOf(this.file, text);
+    const parts = refusal === null ? splitDocuments(text).map((part) => this.part(part, next)) : [];
+    this.parts = next;
+    this.decoded = refusal === null ? this.join(parts) : { documents: [], problems: [refusal] };
+    return this.decoded;
+  }
+
+  private part({ text, linesBefore }: DocumentText, next: Map<string, Part>): Part {
+    const known = this.parts.get(text);
+    const part = known === undefined ? readPart(this.file, this.kinds, text, linesBefore) : moved(known, linesBefore);
+    next.set(text, part);
+    return part;
+  }
+
+  private join(parts: readonly Part[]): DecodedFile {
+    const { documents, problems } = joinDecoded(parts);
+    const told = problems.slice(0, MAX_PROBLEMS);
+    const untold = parts.reduce((sum, part) => sum + part.untold, problems.length - told.length);
+    if (untold > 0) told.push(wholeFile(this.file, `has ${untold} more problems`, 'mend the first ones'));
+    return { documents, problems: told };
+  }
+}
+
+/** Why a text is not even parsed; null if it may be. */
+function refusalOf(file: string, text: string): Problem | null {
+  if (text.length > MAX_FILE_BYTES) {
+    return wholeFile(file, `is larger than ${MAX_FILE_BYTES / 1024 / 1024} MiB`, 'split the file');
+  }
+  return isNestedTooDeeply(text) ? wholeFile(file, TOO_LARGE, '') : null;
+}
+
+const TOO_LARGE = 'is nested too deeply or too large';
+
+function wholeFile(file: string, message: string, advice: string): Problem {
+  return { severity: 'error', file, line: 0, column: 0, path: '', message, advice };
+}
+
+/** One document of a file, decoded. */
+interface Part extends DecodedFile {
+  readonly linesBefore: number;
+  /** Problems beyond those that are told. */
+  readonly untold: number;
+}
+
+/** The same part, further up or down in its file. */
+function moved(part: Part, linesBefore: number): Part {
+  const lines = linesBefore - part.linesBefore;
+  if (lines === 0) return part;
+  return {
+    linesBefore,
+    untold: part.untold,
+    documents: part.documents.map((document) => ({ ...document, place: document.place.moved(lines) })),
+    problems: part.problems.map((problem) =>
+      problem.line === 0 ? problem : { ...problem, line: problem.line + lines },
+    ),
+  };
+}
+
+function readPart(file: string, kinds: readonly Kind<Envelope>[], text: string, linesBefore: number): Part {
+  const reader = new PartReader(file, kinds, linesBefore);
+  try {
+    reader.read(text);
+  } catch (error) {
+    // What recurses ends in a RangeError. Anything else is told in its own words.
+    reader.reportFile(error instanceof RangeError ? TOO_LARGE : `cannot be read: ${String(error)}`);
+  }
+  return reader.result();
+}
+
+class PartReader {
+  private readonly file: string;
+  private readonly lines = new LineCounter();
+  private readonly linesBefore: number;
+  private readonly documents: DecodedDocument[] = [];
+  private readonly problems: Problem[] = [];
+  private untold = 0;
+  private readonly kinds: readonly Kind<Envelope>[];
+
+  constructor(file: string, kinds: readonly Kind<Envelope>[], linesBefore: number) {
+    this.file = file;
+    this.kinds = kinds;
+    this.linesBefore = linesBefore;
+  }
+
+  result(): Part {
+    const { linesBefore, documents, problems, untold } = this;
+    return { linesBefore, documents, problems, untold };
+  }
+
+  reportFile(message: string): void {
+    this.problems.push(wholeFile(this.file, message, ''));
+  }
+
+  read(text: string): void {
+    const parsed = parseAllDocuments(text, {
+      lineCounter: this.lines,
+      prettyErrors: false,
+      logLevel: 'error',
+      merge: true,
+      // The library's own check compares every key with every other; findFaults does it in one pass.
+      uniqueKeys: false,
+      version: '1.2',
+    });
+    // An empty stream is an object with an `empty` mark, not a list.
+    if ('empty' in parsed) return;
+    for (const document of parsed) this.readYaml(document);
+  }
+
+  /** Finding the place is the costly part, so what will not be told is only counted. */
+  private report(place: Place, path: Path, message: string, advice = '', at: PointAt = 'value'): void {
+    if (this.problems.length >= MAX_PROBLEMS) this.untold++;
+    else this.problems.push(place.problem(path, message, advice, { at }));
+  }
+
+  private readYaml(document: Document): void {
+    const faults = findFaults(document);
+    for (const { offset, message } of faults) {
+      if (this.problems.length >= MAX_PROBLEMS) this.untold++;
+      else {
+        const { line, col } = this.lines.linePos(offset);
+        this.problems.push({
+          ...wholeFile(this.file, `is not YAML: ${message}`, ''),
+          line: line + this.linesBefore,
+          column: col,
+        });
+      }
+    }
+    if (faults.length > 0 || document.contents === null) return;
+    const place = new Place(this.file, document, this.lines, this.linesBefore);
+    const value = this.expand(document, place);
+    if (value !== undefined && value !== null) this.readDocument(value, place);
+  }
+
+  /** The document as plain values, aliases and merge keys written out. */
+  private expand(document: Document, place: Place): unknown {
+    try {
+      return document.toJS({ maxAliasCount: MAX_ALIASES });
+    } catch (error) {
+      if (!(error instanceof ReferenceError)) throw error;
+      this.report(place, [], `writes out more than ${MAX_ALIASES} aliases`, 'write the repeated part out');
+      return undefined;
+    }
+  }
+
+  private readDocument(value: unknown, place: Place): void {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      this.report(place, [], 'is no policy document', 'a map with apiVersion, kind and metadata');
+      return;
+    }
+    const { apiVersion, kind } = value as { apiVersion?: unknown; kind?: unknown };
+    if (typeof kind !== 'string' || typeof apiVersion !== 'string') {
+      for (const [name, found, example] of [
+        ['apiVersion', apiVersion, 'v1'],
+        ['kind', kind, 'Service'],
+      ] as const) {
+        const message = found === undefined || found === null ? 'is required' : 'must be text';
+        if (typeof found !== 'string') this.report(place, [name], message, `e.g. ${example}`);
+      }
+      return;
+    }
+    if (kind === 'List' && apiVersion === 'v1') this.readList(value, place);
+    else if (!isSetAside(value)) this.readKind(value, apiVersion, kind, place);
+  }
+
+  private readList(list: object, place: Place): void {
+    const { items = [] } = list as { items?: unknown };
+    if (!Array.isArray(items)) {
+      this.report(place, ['items'], 'must be a list');
+      return;
+    }
+    for (const [i, item] of items.entries()) this.readDocument(item, place.within(['items', i]));
+  }
+
+  private readKind(value: object, apiVersion: string, name: string, place: Place): void {
+    const kind = this.kinds.find((each) => each.kind === name && each.apiVersion === apiVersion);
+    if (kind === undefined) {
+      this.reportUnknown(apiVersion, name, place);
+      return;
+    }
+    const stripped = withoutIgnored(value, name);
+    const result = kind.schema.safeParse(stripped);
+    if (!result.success) {
+      for (const { path, message, advice, at } of complaintsOf(result.error.issues, stripped)) {
+        this.report(place, path, message, advice, at);
+      }
+      return;
+    }
+    this.checkAnnotations(result.data, place);
+    this.documents.push({ kind, value: result.data, place });
+  }
+
+  private reportUnknown(apiVersion: string, name: string, place: Place): void {
+    const message = `${name} of ${apiVersion} is not supported`;
+    const other = this.kinds.find(({ kind }) => kind === name);
+    if (NOT_YET.includes(name)) this.report(place, ['kind'], `${message} yet`);
+    else if (other !== undefined) this.report(place, ['apiVersion'], message, `write apiVersion: ${other.apiVersion}`);
+    else
+      this.report(
+        place,
+        ['kind'],
+        message,
+        suggest(
+          name,
+          this.kinds.map(({ kind }) => kind),
+        ),
+      );
+  }
+
+  private checkAnnotations({ metadata }: Envelope, place: Place): void {
+    for (const name of Object.keys(metadata.annotations)) {
+      if (!name.startsWith('weft.dev/') || OWN_ANNOTATIONS.includes(name)) continue;
+      const path = ['metadata', 'annotations', name];
+      this.report(place, path, 'unknown annotation', suggest(name, OWN_ANNOTATIONS), 'key');
+    }
+  }
+}
+
+function isSetAside(value: object): boolean {
+  const { metadata } = value as { metadata?: { annotations?: Record<string, unknown> | null } | null };
+  return metadata?.annotations?.['weft.dev/ignore'] === 'true';
+}

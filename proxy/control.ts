@@ -1,0 +1,392 @@
+/**
+ * Composition root of the control thread: binds, starts the servers and the data threads, feeds them policy and identity,
+ * answers for them, and takes them down. It never touches a proxied byte.
+ */
+import { getRandomValues } from 'node:crypto';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import pino, { type Logger } from 'pino';
+import type { Identity } from '../certs/identity.ts';
+import { formatHostPort, type HostPort } from '../shared/address.ts';
+import { type Clock, systemClock } from '../shared/clock.ts';
+import { formatProblem, type Problem } from '../shared/problem.ts';
+import { systemRandom } from '../shared/random.ts';
+import { mergeClusters } from './admin/clusters.ts';
+import {
+  type AdminSources,
+  createAdminServer,
+  createMetricsServer,
+  createReadinessServer,
+  type Readiness,
+} from './admin/routes.ts';
+import type { Bootstrap } from './config/bootstrap.ts';
+import type { IsOwnListener } from './config/link.ts';
+import type { Snapshot } from './config/snapshot.ts';
+import { PolicySource } from './config/sources.ts';
+import { type Binding, bind } from './listener/bind.ts';
+import { OwnCertificate } from './own-certificate.ts';
+import { explainInForce, policyTestsOf } from './questions.ts';
+import { releaseStartMemory } from './start-memory.ts';
+import { Metrics } from './telemetry/metrics.ts';
+import type { SpanExport } from './telemetry/otel.ts';
+import { ThreadReports } from './telemetry/prometheus.ts';
+import type { Party } from './telemetry/record.ts';
+import { tracingSettings } from './telemetry/sampling.ts';
+import { policyReloads, registerControlGauges, threadRestarts } from './telemetry/weft-series.ts';
+import { DataThreads, type ThreadBindings } from './threads.ts';
+import { HealthChecks } from './upstream/health.ts';
+import { makeProbe } from './upstream/probe.ts';
+import { VERSION } from './version.ts';
+
+/** AES key, HMAC key and name of TLS session tickets (OpenSSL); one set per identity, shared by all data threads. */
+const TICKET_KEY_BYTES = 48;
+
+/** After the start the first requests come first: memory is tidied up when they have had their time. */
+const SETTLED_MS = 1_000;
+
+/** The end of a drain's patience is kept for what was accepted before the listeners closed: this long, or a quarter. */
+const LAST_REQUESTS_MS = 3_000;
+
+/** Characters of log that wait for a reader; what is beyond is dropped and counted, since requests must not wait for a log. */
+const MOST_WAITING_LOG = 16 * 1024 * 1024;
+
+export interface ControlOptions {
+  readonly bootstrap: Bootstrap;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The file a data thread starts from. */
+  readonly workerEntry: URL;
+}
+
+export class Control {
+  private readonly bootstrap: Bootstrap;
+  private readonly env: ControlOptions['env'];
+  private readonly clock: Clock = systemClock;
+  private readonly logger: Logger;
+  private readonly stdout: { write(lines: string): void };
+  private droppedWrites = 0;
+  private readonly metrics = new Metrics();
+  private readonly reports = new ThreadReports();
+  private readonly threads: DataThreads;
+  private readonly policy: PolicySource;
+  private readonly certificate: OwnCertificate;
+  private readonly health: HealthChecks;
+  private readonly bindings: Binding[][] = [];
+  private readonly servers: Server[] = [];
+  private isOwn: IsOwnListener = () => false;
+  private spanExport: SpanExport | null = null;
+  private snapshot: Snapshot | null = null;
+  private next: Snapshot | null = null;
+  private applying = false;
+  private listening = false;
+  private drained: Promise<void> | null = null;
+  private ended: Promise<void> | null = null;
+  private readonly onQuit: () => void;
+
+  /** Binds every port; throws if one is taken. `onQuit` is called when the admin server asks for the end. */
+  constructor({ bootstrap, env, workerEntry }: ControlOptions, onQuit: () => void) {
+    const stdout = pino.destination({ dest: 1, sync: false, maxLength: MOST_WAITING_LOG });
+    stdout.on('drop', () => this.droppedWrites++);
+    this.stdout = stdout;
+    this.bootstrap = bootstrap;
+    this.env = env;
+    this.onQuit = onQuit;
+    this.logger = pino({ base: { pod: bootstrap.pod, namespace: bootstrap.namespace } }, stdout);
+    const { namespace, labels, serviceAccount } = bootstrap;
+    this.policy = new PolicySource(
+      bootstrap.policy,
+      { namespace, labels, serviceAccount },
+      {
+        onSnapshot: (snapshot) => void this.apply(snapshot),
+        onProblems: (problems) => this.refusePolicy(problems),
+        onTestFailures: (failures) => {
+          for (const failure of failures) this.logger.warn({ problem: formatProblem(failure) }, 'policy test fails');
+        },
+      },
+      this.clock,
+      policyTestsOf(bootstrap),
+    );
+    this.health = this.makeHealthChecks();
+    this.certificate = new OwnCertificate(this.clock, this.logger, this.metrics, (identity) =>
+      this.useIdentity(identity),
+    );
+    this.threads = this.makeThreads(workerEntry, this.bindTraffic());
+    const dropped = 'Writes to standard output that were dropped because nobody read it.';
+    this.metrics.gauge('weft_log_writes_dropped', dropped, {}, () => this.droppedWrites);
+    registerControlGauges(this.metrics, VERSION, {
+      certificateNotAfter: () => this.certificate.identity?.notAfter ?? 0,
+      certificateRotatedAt: () => this.certificate.rotatedAt,
+      certificateFailedAt: () => this.certificate.failedAt,
+      policyHash: () => this.snapshot?.hash ?? '',
+      policyAppliedAt: () => (this.snapshot === null ? 0 : this.policy.counts.lastGoodAt),
+      ready: () => this.readiness().ready,
+      dataThreads: () => this.threads.count,
+    });
+  }
+
+  /** Resolves when the admin, metrics and readiness servers are up; traffic follows as policy and certificate allow. */
+  async start(): Promise<void> {
+    const { bootstrap } = this;
+    const sources = this.adminSources();
+    this.threads.start();
+    await this.serve('admin', createAdminServer(sources), bootstrap.admin);
+    await this.serve('metrics', createMetricsServer(sources), bootstrap.metrics);
+    await this.serve('ready', createReadinessServer(sources), bootstrap.ready);
+    await this.certificate.start({ ...bootstrap, workloadApi: this.env['SPIFFE_ENDPOINT_SOCKET'] ?? '' });
+    await this.policy.start();
+  }
+
+  /** Serves on until nothing is open (CONTRACT, "Drain"), at most for the time that `--drain` gives; then stops. */
+  async drain(): Promise<void> {
+    const patience = this.bootstrap.drain * 1000;
+    const last = Math.min(LAST_REQUESTS_MS, patience / 4);
+    await atMost(patience - last, this.startDrain());
+    this.closeBindings();
+    await atMost(last, this.threads.close());
+    await this.stop();
+  }
+
+  /** Unready from now on; resolves when nothing is open any more. */
+  private startDrain(): Promise<void> {
+    if (this.drained === null) {
+      this.logger.info('draining');
+      this.drained = this.threads.drain();
+    }
+    return this.drained;
+  }
+
+  /** Ends everything at once; resolves when the last log line and span are out. */
+  stop(): Promise<void> {
+    this.ended ??= this.end();
+    return this.ended;
+  }
+
+  private async end(): Promise<void> {
+    this.policy.close();
+    this.health.close();
+    this.certificate.close();
+    await this.threads.stop();
+    for (const server of this.servers) {
+      server.close();
+      server.closeAllConnections();
+    }
+    this.closeBindings();
+    await this.spanExport?.shutdown();
+    this.logger.info('ended');
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.logger.flush(() => resolve());
+    await promise;
+  }
+
+  private closeBindings(): void {
+    for (const threads of this.bindings.splice(0)) for (const binding of threads) binding.close();
+  }
+
+  private bindTraffic(): ThreadBindings[] {
+    const { inbound, outbound, threads } = this.bootstrap;
+    const bindOne = (direction: 'inbound' | 'outbound', { host, port }: HostPort): ThreadBindings => {
+      const bindings = bindOrExplain(direction, host, port, threads);
+      this.bindings.push(bindings);
+      return { direction, bindings };
+    };
+    return [bindOne('inbound', inbound), ...outbound.map((address) => bindOne('outbound', address))];
+  }
+
+  private makeThreads(workerEntry: URL, traffic: readonly ThreadBindings[]): DataThreads {
+    const { bootstrap, logger } = this;
+    const settings = {
+      threads: bootstrap.threads,
+      self: selfOf(bootstrap),
+      namespace: bootstrap.namespace,
+      zone: bootstrap.zone,
+      app: bootstrap.app,
+      accessLog: bootstrap.accessLog,
+      ownPorts: traffic.map(portOf),
+      outboundPorts: traffic.filter(({ direction }) => direction === 'outbound').map(portOf),
+      ownAddresses: ownAddresses(traffic),
+      tracing: tracingSettings(this.env),
+    };
+    this.isOwn = (host, port) => settings.ownPorts.includes(port) && settings.ownAddresses.includes(host);
+    return new DataThreads(workerEntry, settings, traffic, this.clock, {
+      onSpans: (spans) => this.spanExport?.add(spans),
+      onLog: (lines) => this.stdout.write(lines),
+      onNotice: (level, message, fields) => logger[level](fields, message),
+      onDeath: (thread, reason, error) => {
+        threadRestarts(this.metrics, reason).inc();
+        this.reports.retire(thread);
+        logger.error({ thread, reason, err: error ?? undefined }, 'a data thread has died and is being replaced');
+      },
+    });
+  }
+
+  private makeHealthChecks(): HealthChecks {
+    const probe = makeProbe({
+      identity: () => this.certificate.identity,
+      trust: () => {
+        const mesh = this.snapshot?.mesh;
+        return { trustDomain: mesh?.trustDomain ?? '', aliases: mesh?.trustDomainAliases ?? [] };
+      },
+    });
+    return new HealthChecks(this.clock, systemRandom(), probe, {
+      onChange: (change, unhealthy) => {
+        this.threads.useHealth(unhealthy);
+        this.logger[change.healthy ? 'info' : 'warn']({ ...change }, 'health check');
+      },
+    });
+  }
+
+  private async apply(snapshot: Snapshot): Promise<void> {
+    this.next = snapshot;
+    if (this.applying) return;
+    this.applying = true;
+    while (this.next !== null) {
+      const candidate: Snapshot = this.next;
+      this.next = null;
+      const error = await this.threads.apply(candidate);
+      if (error === null) {
+        this.snapshot = candidate;
+        this.health.update(candidate.clusters);
+        policyReloads(this.metrics, 'applied').inc();
+        this.logger.info({ hash: candidate.hash, services: candidate.services.length }, 'policy applied');
+        this.listenWhenReady();
+      } else {
+        policyReloads(this.metrics, 'refused').inc();
+        this.logger.error({ error, hash: candidate.hash }, 'a data thread cannot use the policy: the last one stays');
+      }
+    }
+    this.applying = false;
+  }
+
+  private refusePolicy(problems: readonly Problem[]): void {
+    policyReloads(this.metrics, 'refused').inc();
+    const kept = this.snapshot === null ? 'no policy is in force' : 'the last good policy stays in force';
+    for (const problem of problems) this.logger.error({ problem: formatProblem(problem) }, `policy problem: ${kept}`);
+  }
+
+  private useIdentity(identity: Identity): void {
+    this.threads.useIdentity(identity, getRandomValues(new Uint8Array(TICKET_KEY_BYTES)));
+    this.listenWhenReady();
+  }
+
+  /** Traffic is taken from the first moment both are there, and not refused again afterwards. */
+  private listenWhenReady(): void {
+    if (this.listening || this.snapshot === null || this.certificate.identity === null) return;
+    void this.threads.listen().then(() => {
+      if (this.listening) return;
+      this.listening = true;
+      for (const [i, threads] of this.bindings.entries()) {
+        const { host, port } = threads[0] as Binding;
+        this.announce(i === 0 ? 'inbound' : 'outbound', formatHostPort(host, port));
+      }
+      void this.startTracing().then(() => this.clock.after(SETTLED_MS, releaseStartMemory));
+    });
+  }
+
+  /** After the listeners are up: the SDK takes half a second to load. */
+  private async startTracing(): Promise<void> {
+    if (tracingSettings(this.env) === null) return;
+    const { startSpanExport } = await import('./telemetry/otel.ts');
+    this.spanExport = await startSpanExport({
+      workload: selfOf(this.bootstrap).workload,
+      version: VERSION,
+      warn: (message) => this.logger.warn({ detail: message }, 'tracing'),
+    });
+  }
+
+  private readiness(): Readiness {
+    const reasons: string[] = [];
+    if (this.drained !== null) reasons.push('draining');
+    if (this.snapshot === null) reasons.push('no policy is in force');
+    const uncertified = this.certificate.unready();
+    if (uncertified !== null) reasons.push(uncertified);
+    if (!this.listening) reasons.push('not listening');
+    return { ready: reasons.length === 0, reasons };
+  }
+
+  private adminSources(): AdminSources {
+    return {
+      ready: () => this.readiness(),
+      configDump: () => ({
+        version: VERSION,
+        bootstrap: this.bootstrap,
+        policy: {
+          ...this.policy.counts,
+          problems: this.policy.problems.map(formatProblem),
+          test_failures: this.policy.testFailures.map(formatProblem),
+        },
+        snapshot: this.snapshot,
+      }),
+      clusters: async () => mergeClusters((await this.threads.report()).map(({ clusters }) => clusters)),
+      explain: (question) => explainInForce(this.snapshot, question, this.isOwn),
+      certs: () => (this.certificate.identity === null ? [] : [this.certificate.identity]),
+      metricsText: async () => {
+        for (const { thread, metrics } of await this.threads.report()) this.reports.update(thread, metrics);
+        return this.reports.text(this.metrics.report());
+      },
+      setLogLevel: (level) => {
+        this.logger.level = level;
+      },
+      drain: () => void this.startDrain(),
+      quit: () => this.onQuit(),
+      onError: (error) => this.logger.error({ err: error }, 'admin'),
+    };
+  }
+
+  private async serve(name: string, server: Server, { host, port }: HostPort): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    server.once('error', (error) => reject(new Error(`--${name} ${formatHostPort(host, port)}: ${error.message}`)));
+    server.listen({ host, port }, resolve);
+    await promise;
+    this.servers.push(server);
+    const { address, port: actual } = server.address() as AddressInfo;
+    this.announce(name, formatHostPort(address, actual));
+  }
+
+  private announce(listener: string, address: string): void {
+    this.logger.info({ listener, address }, 'listening');
+  }
+}
+
+function portOf({ bindings }: ThreadBindings): number {
+  return bindings[0]?.port ?? 0;
+}
+
+/** Resolves with `done`, or when the time is up. */
+async function atMost(ms: number, done: Promise<void>): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timeout = setTimeout(resolve, ms);
+  await Promise.race([done, late]);
+  clearTimeout(timeout);
+}
+
+function bindOrExplain(name: string, host: string, port: number, threads: number): Binding[] {
+  try {
+    return bind(host, port, threads);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? '';
+    // The default is dual stack; a host without IPv6 gets what it has.
+    if (host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL'))
+      return bindOrExplain(name, '0.0.0.0', port, threads);
+    throw new Error(`--${name} ${formatHostPort(host, port)}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Istio's labels of this workload; the workload's name is the service account's where no label says better. */
+function selfOf({ namespace, labels, serviceAccount }: Bootstrap): Party {
+  const app = labels['app.kubernetes.io/name'] ?? labels['app'] ?? 'unknown';
+  return {
+    workload: app === 'unknown' ? serviceAccount : app,
+    namespace,
+    app,
+    version: labels['app.kubernetes.io/version'] ?? labels['version'] ?? 'unknown',
+    principal: 'unknown',
+    cluster: 'unknown',
+  };
+}
+
+/** Every address at which somebody reaches our own ports. */
+function ownAddresses(traffic: readonly ThreadBindings[]): string[] {
+  const bound = traffic.map(({ bindings }) => bindings[0]?.host ?? '');
+  const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return [...new Set([...bound, ...interfaces.map(({ address }) => address), '127.0.0.1', '::1', 'localhost'])];
+}

@@ -1,0 +1,95 @@
+/**
+ * Where a connection's frames gather until its owner writes them out, once per turn of the event loop: one buffer,
+ * appended to in place, so that a frame costs no allocation and no system call of its own.
+ *
+ * The owner's part: when `onPending` is called, schedule a flush. To flush, take `pending()` and write it; then either
+ * `clear()`, if the transport does not need those bytes any more, or `rotate()`, if it still holds them.
+ */
+export class H2Output {
+  bytes: Buffer;
+  /** Bytes [0, length) wait to be written. */
+  length: number;
+  /** What the next buffer begins with: room for what left in the last turn. */
+  private size: number;
+  private readonly least: number;
+  private readonly onPending: () => void;
+
+  /** `least`: bytes of the smallest buffer, a power of two. An output that is empty holds no buffer. */
+  constructor(least: number, onPending: () => void) {
+    this.bytes = NO_BYTES;
+    this.length = 0;
+    this.size = least;
+    this.least = least;
+    this.onPending = onPending;
+  }
+
+  /** Makes room for `count` bytes, counts them as written and returns where they go in `bytes`. */
+  reserve(count: number): number {
+    const at = this.length;
+    const needed = at + count;
+    if (needed > this.bytes.length) this.grow(needed);
+    this.length = needed;
+    if (at === 0) this.onPending();
+    return at;
+  }
+
+  /** Copies source[start, end) to `at`, inside what was reserved. */
+  copy(source: Uint8Array, start: number, end: number, at: number): void {
+    Buffer.prototype.copy.call(source, this.bytes, at, start, end);
+  }
+
+  /** A view of what waits, valid until `clear`. */
+  pending(): Buffer {
+    return this.bytes.subarray(0, this.length);
+  }
+
+  /** The bytes have left: others may use the buffer. */
+  clear(): void {
+    giveBack(this.bytes);
+    this.rotate();
+  }
+
+  /** The transport keeps the buffer: go on in another. */
+  rotate(): void {
+    this.size = this.least;
+    while (this.size < this.length) this.size *= 2;
+    this.length = 0;
+    this.bytes = NO_BYTES;
+  }
+
+  /** What gives the present buffer back to others, once the transport that keeps it has written it. */
+  lend(): () => void {
+    const { bytes } = this;
+    return () => giveBack(bytes);
+  }
+
+  private grow(needed: number): void {
+    let size = Math.max(2 * this.bytes.length, this.size);
+    while (size < needed) size *= 2;
+    const grown = takeBuffer(size);
+    this.bytes.copy(grown, 0, 0, this.length);
+    giveBack(this.bytes);
+    this.bytes = grown;
+  }
+}
+
+const NO_BYTES: Buffer = Buffer.alloc(0);
+
+/**
+ * Buffers that no output uses, by size. Outputs fill and empty within a turn, so a few serve all connections of the
+ * thread: at most 8 of each size up to 256 KB, 4 MB in all.
+ */
+const MOST_SPARE = 8;
+const LARGEST_SPARE = 262_144;
+const spare: Map<number, Buffer[]> = new Map();
+
+function takeBuffer(size: number): Buffer {
+  return spare.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size);
+}
+
+function giveBack(buffer: Buffer): void {
+  if (buffer.length === 0 || buffer.length > LARGEST_SPARE) return;
+  const same = spare.get(buffer.length);
+  if (same === undefined) spare.set(buffer.length, [buffer]);
+  else if (same.length < MOST_SPARE) same.push(buffer);
+}

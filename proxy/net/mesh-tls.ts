@@ -1,0 +1,147 @@
+/**
+ * Mutual TLS of the mesh for one identity: a server side that handshakes accepted sockets, and what a dial needs.
+ *
+ * Built once per identity generation and swapped whole; connections made under an older one live on. TLS 1.3 only, both
+ * sides ask for a certificate and judge it here (certs/verify), after OpenSSL judged the chain: a socket is handed on
+ * only when both said yes. The server is a `tls.Server` that never listens and gets sockets by its documented
+ * `connection` event; a bare `TLSSocket` would finish the handshake with a certificate of any CA.
+ */
+import type { Socket } from 'node:net';
+import { createSecureContext, createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
+import type { Identity } from '../../certs/identity.ts';
+import { type TrustSettings, verifyPeer } from '../../certs/verify.ts';
+import { FAILURES, type Failure } from '../../shared/errors.ts';
+import { ok, type Result } from '../../shared/result.ts';
+
+/** Tokens that this server selects from, best first (CONTRACT, "Between sidecars"). */
+export const SERVER_ALPN: readonly string[] = [
+  'istio-h2',
+  'istio-http/1.1',
+  'istio-http/1.0',
+  'istio',
+  'h2',
+  'http/1.1',
+];
+
+/** A ClientHello and one flight more; a peer that needs longer is not there to talk. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** Seconds a ticket may resume a session: short, since resumption skips the chain check. */
+const SESSION_TIMEOUT_S = 300;
+/** `sessionIdContext` takes at most 32 characters. */
+const SESSION_CONTEXT_CHARS = 32;
+const MAX_ALERT_DETAIL = 200;
+
+/** Who is at the far end of a verified connection. */
+export interface MeshPeer {
+  readonly spiffeId: string;
+  /** SHA-256 of the certificate, hex, as `x-forwarded-client-cert` wants it; empty on the dialling side. */
+  readonly certificateHash: string;
+  /** Wall clock milliseconds after which the certificate is no longer valid. */
+  readonly notAfter: number;
+  /** Of the trust that it was judged by. */
+  readonly bundleHash: string;
+  /** What was negotiated; empty if nothing was. */
+  readonly alpn: string;
+}
+
+export interface MeshAccepts {
+  onPeer(socket: TLSSocket, peer: MeshPeer): void;
+  /** The socket is destroyed already. */
+  onRefused(failure: Failure, detail: string, remoteAddress: string): void;
+}
+
+export class MeshTls {
+  readonly identity: Identity;
+  readonly clientContext: SecureContext;
+  private readonly server: Server;
+
+  constructor(identity: Identity, ticketKeys: Uint8Array, trust: () => TrustSettings, accepts: MeshAccepts) {
+    this.identity = identity;
+    const material = {
+      cert: identity.certificateChain,
+      key: identity.privateKey,
+      ca: identity.trustBundle,
+      ...(identity.revocationLists.length === 0 ? {} : { crl: [...identity.revocationLists] }),
+      minVersion: 'TLSv1.3',
+    } as const;
+    this.clientContext = createSecureContext(material);
+    this.server = createServer({
+      ...material,
+      requestCert: true,
+      rejectUnauthorized: false,
+      ALPNProtocols: [...SERVER_ALPN],
+      ticketKeys: Buffer.from(ticketKeys),
+      sessionIdContext: identity.bundleHash.slice(0, SESSION_CONTEXT_CHARS),
+      sessionTimeout: SESSION_TIMEOUT_S,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      allowHalfOpen: true,
+      noDelay: true,
+    });
+    this.server.on('tlsClientError', (error, socket) => {
+      const remoteAddress = socket.remoteAddress ?? '';
+      socket.destroy();
+      const timeout = codeOf(error) === 'ERR_TLS_HANDSHAKE_TIMEOUT';
+      accepts.onRefused(
+        timeout ? FAILURES.tlsHandshakeTimeout : FAILURES.tlsHandshakeFailed,
+        detailOf(error),
+        remoteAddress,
+      );
+    });
+    this.server.on('secureConnection', (socket) => {
+      const judged = judge(socket, identity.bundleHash, trust(), 'client');
+      if (judged.ok) {
+        accepts.onPeer(socket, judged.value);
+        return;
+      }
+      const remoteAddress = socket.remoteAddress ?? '';
+      socket.on('error', () => socket.destroy());
+      socket.destroy();
+      accepts.onRefused(judged.error.failure, judged.error.detail, remoteAddress);
+    });
+  }
+
+  /** Takes over an accepted socket whose first bytes were put back with `unshift`. */
+  handshake(socket: Socket): void {
+    this.server.emit('connection', socket);
+  }
+}
+
+/** What both OpenSSL and weft say of the peer of a finished handshake. A refusal's detail begins with its fine reason. */
+export function judge(
+  socket: TLSSocket,
+  bundleHash: string,
+  trust: TrustSettings,
+  role: 'client' | 'server',
+): Result<MeshPeer, { readonly failure: Failure; readonly detail: string }> {
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) {
+    const failure = role === 'client' ? FAILURES.peerNoCertificate : FAILURES.upstreamBadIdentity;
+    return { ok: false, error: { failure, detail: 'no_certificate: no certificate was presented' } };
+  }
+  // A code such as CERT_HAS_EXPIRED, whatever the typings say.
+  const word: unknown = socket.authorizationError;
+  const verdict = verifyPeer(certificate, typeof word === 'string' ? word : null, trust, role);
+  if (!verdict.ok) {
+    const { failure, reason, detail } = verdict.error;
+    return { ok: false, error: { failure, detail: `${reason}: ${detail}` } };
+  }
+  return ok({
+    spiffeId: verdict.value.uri,
+    certificateHash: role === 'client' ? certificate.fingerprint256.replaceAll(':', '').toLowerCase() : '',
+    notAfter: certificate.validToDate.getTime(),
+    bundleHash,
+    alpn: socket.alpnProtocol === false || socket.alpnProtocol === null ? '' : socket.alpnProtocol,
+  });
+}
+
+export function codeOf(error: Error): string {
+  return (error as NodeJS.ErrnoException).code ?? '';
+}
+
+/** One short line of an error, fit for a log field. */
+export function detailOf(error: Error): string {
+  const code = codeOf(error);
+  return (code === '' ? error.message : `${code} ${error.message}`)
+    .replaceAll(/[^\x20-\x7e]+/g, ' ')
+    .slice(0, MAX_ALERT_DETAIL);
+}

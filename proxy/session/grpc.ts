@@ -1,0 +1,79 @@
+/** What gRPC asks of a proxy beyond HTTP/2 (grpc/grpc, doc/PROTOCOL-HTTP2.md and doc/http-grpc-status-mapping.md). */
+import { FAILURES, type Failure } from '../../shared/errors.ts';
+import { Fields, type RequestHead, ResponseHead } from '../http/message.ts';
+
+const DEADLINE_EXCEEDED = 4;
+const UNKNOWN = 2;
+
+/** HTTP status of a refusal to gRPC code. */
+const CODES: ReadonlyMap<number, number> = new Map([
+  [400, 13],
+  [401, 16],
+  [403, 7],
+  [404, 12],
+  [413, 8],
+  [429, 14],
+  [431, 13],
+  [502, 14],
+  [503, 14],
+  [504, 14],
+]);
+
+const TIMEOUTS: ReadonlySet<Failure> = new Set([FAILURES.requestTimeout, FAILURES.attemptTimeout, FAILURES.streamIdle]);
+
+const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
+
+/** gRPC requests are POSTs with this content type. */
+export function isGrpc(head: RequestHead): boolean {
+  return head.method === 'POST' && head.fields.get('content-type')?.startsWith('application/grpc') === true;
+}
+
+/** Milliseconds of `grpc-timeout`; 0 without one, or where it is malformed (a server must ignore it then). */
+export function grpcTimeoutMs(head: RequestHead): number {
+  const text = head.fields.get('grpc-timeout');
+  if (text === undefined) return 0;
+  const unit = UNIT_MS[text.at(-1) ?? ''];
+  const digits = text.slice(0, -1);
+  if (unit === undefined || !/^[0-9]{1,8}$/.test(digits)) return 0;
+  // A deadline of zero has passed; the least that a timer can hold stands for it.
+  return Math.max(1, Number(digits) * unit);
+}
+
+/** The code in a response head (trailers-only) or in trailers; -1 if there is none. */
+export function grpcStatus(fields: Fields | null): number {
+  const text = fields?.get('grpc-status');
+  return text !== undefined && /^[0-9]{1,3}$/.test(text) ? Number(text) : -1;
+}
+
+/** A refusal as gRPC clients read it: trailers-only, with the status of HTTP in `proxy-status` alone. */
+export function grpcRefusal(refused: ResponseHead, failure: Failure, message: string): ResponseHead {
+  const fields = new Fields();
+  fields.append('content-type', 'application/grpc');
+  appendStatus(fields, failure, message.trim());
+  const status = refused.fields.get('proxy-status');
+  if (status !== undefined) fields.append('proxy-status', status);
+  return new ResponseHead(200, 'OK', fields, 0, -1, 20, false, -1, null);
+}
+
+/** What ends an answer that has begun and cannot be completed. */
+export function grpcTrailers(failure: Failure, detail: string): Fields {
+  const trailers = new Fields();
+  appendStatus(trailers, failure, `${failure.word}: ${detail === '' ? failure.advice : detail}`);
+  return trailers;
+}
+
+function appendStatus(fields: Fields, failure: Failure, message: string): void {
+  const code = TIMEOUTS.has(failure) ? DEADLINE_EXCEEDED : (CODES.get(failure.status) ?? UNKNOWN);
+  fields.append('grpc-status', String(code));
+  fields.append('grpc-message', percentEncode(message));
+}
+
+/** `Percent-Encoded` of the protocol: printable ASCII but `%` as it is, every other byte of UTF-8 escaped. */
+function percentEncode(text: string): string {
+  let encoded = '';
+  for (const byte of Buffer.from(text)) {
+    const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
+    encoded += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }
+  return encoded;
+}

@@ -1,0 +1,65 @@
+/**
+ * What all sessions of one direction share on a data thread: how policy is found, where stories go, whether the end is
+ * near. Made by stack.ts; sessions count themselves in and out, so that a drain knows when nothing is open.
+ */
+import type { LinkedSnapshot } from '../config/link.ts';
+import type { Draining } from '../net/drain.ts';
+import type { IoThread } from '../net/io-thread.ts';
+import type { RequestSeries } from '../telemetry/metrics.ts';
+import type { Direction } from '../telemetry/record.ts';
+import { ReplayMemory } from './replay.ts';
+import type { Resolver } from './resolve.ts';
+import type { Story } from './story.ts';
+
+export interface Closable {
+  /** Ends at once. */
+  destroy(): void;
+  /** A drain has begun: tell the caller where its protocol can. */
+  goAway?(): void;
+}
+
+export class Room implements Draining {
+  readonly io: IoThread;
+  readonly direction: Direction;
+  readonly story: Story;
+  readonly resolver: Resolver;
+  /** The snapshot in force; null until the first one. */
+  snapshot: LinkedSnapshot | null = null;
+  draining = false;
+  readonly replayMemory: ReplayMemory = new ReplayMemory();
+  openRequests = 0;
+  /** Connections whose protocol is not known yet, and those that speak HTTP or opaque bytes. */
+  readonly sniffing: Set<Closable> = new Set<Closable>();
+  readonly sessions: Set<Closable> = new Set<Closable>();
+  readonly tunnels: Set<Closable> = new Set<Closable>();
+  /** Series of requests that reached no cluster. */
+  readonly strangers: Map<string, RequestSeries> = new Map<string, RequestSeries>();
+  /** Monotonic time at which a connection was last accepted or a request last ended. */
+  lastBusyAt: number;
+
+  constructor(io: IoThread, direction: Direction, story: Story, resolver: Resolver) {
+    this.io = io;
+    this.direction = direction;
+    this.story = story;
+    this.resolver = resolver;
+    this.lastBusyAt = io.clock.now();
+  }
+
+  get open(): number {
+    return this.sniffing.size + this.sessions.size + this.tunnels.size;
+  }
+
+  get busy(): number {
+    return this.openRequests + this.tunnels.size;
+  }
+
+  /** Answers end their connections from now on, callers are told where their protocol can (CONTRACT, "Drain"). */
+  drain(): void {
+    this.draining = true;
+    for (const session of this.sessions) session.goAway?.();
+  }
+
+  destroyAll(): void {
+    for (const open of [...this.sniffing, ...this.sessions, ...this.tunnels]) open.destroy();
+  }
+}

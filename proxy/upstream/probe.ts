@@ -1,0 +1,200 @@
+/**
+ * One health check of one endpoint, by TCP, HTTP or gRPC, as the data path would call it: with our identity and the mesh's
+ * TLS where the endpoint takes it. To a meshed endpoint a TCP check proves its sidecar alone.
+ *
+ * Control thread only: undici (25 MB) is imported by the first check that is more than a connection.
+ */
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import type { Client } from 'undici';
+import { type Identity, parseSpiffeId } from '../../certs/identity.ts';
+import { mayServe, type TrustSettings } from '../../certs/verify.ts';
+import { detailOf, judge } from '../net/mesh-tls.ts';
+import { endpointKey } from './endpoint.ts';
+import type { Probe } from './health.ts';
+import type { ActiveCheckSpec, ClusterSpec, EndpointSpec } from './spec.ts';
+
+/** A health answer is a word; more is not read. */
+const MAX_ANSWER_BYTES = 65_536;
+const HTTP_ALPN = ['istio-http/1.1', 'http/1.1'];
+const GRPC_ALPN = ['h2'];
+const TCP_ALPN = ['istio'];
+const GRPC_PATH = '/grpc.health.v1.Health/Check';
+/** `HealthCheckResponse.status` (field 1, varint) SERVING, in its gRPC frame. */
+const SERVING = '00000000020801';
+
+/** Whose name checks are made in; null while there is no certificate: meshed endpoints are not judged then. */
+export interface ProbeIdentity {
+  identity(): Identity | null;
+  trust(): TrustSettings;
+}
+
+export function makeProbe(own: ProbeIdentity): Probe {
+  const dialer = new Dialer(own);
+  return async (cluster, endpoint, check) => {
+    if (endpoint.meshTls && own.identity() === null) return null;
+    const deadline = AbortSignal.timeout(check.timeoutMs);
+    try {
+      if (check.type === 'HTTP') return await probeHttp(dialer, cluster, endpoint, check, deadline);
+      if (check.type === 'GRPC') return await probeGrpc(dialer, cluster, endpoint, check, deadline);
+      (await dialer.dial(cluster, endpoint, TCP_ALPN, deadline)).destroy();
+      return null;
+    } catch (error) {
+      if (deadline.aborted) return `no answer within ${check.timeoutMs} ms`;
+      return error instanceof Error ? detailOf(error) : String(error);
+    }
+  };
+}
+
+async function probeHttp(
+  dialer: Dialer,
+  cluster: ClusterSpec,
+  endpoint: EndpointSpec,
+  check: ActiveCheckSpec,
+  signal: AbortSignal,
+): Promise<string | null> {
+  await using client = await clientOf(endpoint, false, () => dialer.dial(cluster, endpoint, HTTP_ALPN, signal));
+  const { statusCode, body } = await client.request({
+    method: check.method,
+    path: check.path,
+    headers: { host: hostOf(cluster, check), ...OWN_FIELDS },
+    signal,
+  });
+  await body.dump({ limit: MAX_ANSWER_BYTES, signal });
+  return check.expectedStatuses.includes(statusCode) ? null : `status ${statusCode}`;
+}
+
+/** grpc/grpc, doc/health-checking.md. */
+async function probeGrpc(
+  dialer: Dialer,
+  cluster: ClusterSpec,
+  endpoint: EndpointSpec,
+  check: ActiveCheckSpec,
+  signal: AbortSignal,
+): Promise<string | null> {
+  await using client = await clientOf(endpoint, true, () => dialer.dial(cluster, endpoint, GRPC_ALPN, signal));
+  const { headers, body, trailers } = await client.request({
+    method: 'POST',
+    path: GRPC_PATH,
+    headers: { host: hostOf(cluster, check), 'content-type': 'application/grpc', te: 'trailers', ...OWN_FIELDS },
+    body: checkRequest(check.service),
+    signal,
+  });
+  let answer = '';
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    answer += chunk.toString('hex');
+    if (answer.length > MAX_ANSWER_BYTES) return 'the answer is no health answer';
+  }
+  const code = String(trailers['grpc-status'] ?? headers['grpc-status'] ?? 'missing');
+  if (code !== '0') return `gRPC status ${code}`;
+  return answer === SERVING ? null : 'not serving';
+}
+
+/** A client for one request over a connection of our own making. */
+async function clientOf(
+  endpoint: EndpointSpec,
+  http2: boolean,
+  dial: () => Promise<Socket>,
+): Promise<AsyncDisposable & Pick<Client, 'request'>> {
+  const { Client } = await import('undici');
+  const client = new Client(`http://${endpointKey(endpoint)}`, {
+    allowH2: http2,
+    connect: (_options, callback) => void handOver(dial, http2, callback),
+  });
+  return {
+    request: (options: Parameters<Client['request']>[0]) => client.request(options),
+    [Symbol.asyncDispose]: () => client.destroy(),
+  };
+}
+
+async function handOver(
+  dial: () => Promise<Socket>,
+  http2: boolean,
+  callback: (...found: [null, Socket] | [Error, null]) => void,
+): Promise<void> {
+  let socket: Socket;
+  try {
+    socket = await dial();
+  } catch (error) {
+    callback(error as Error, null);
+    return;
+  }
+  // By this alone undici chooses the protocol: in plain text nobody has negotiated it.
+  callback(null, http2 ? Object.assign(socket, { alpnProtocol: 'h2' }) : socket);
+}
+
+const OWN_FIELDS = { 'user-agent': 'weft-health-check' };
+
+/** `HealthCheckRequest{service}` in its gRPC frame. */
+function checkRequest(service: string): Buffer {
+  const name = Buffer.from(service);
+  // Names are bounded to 1024 bytes: two bytes hold any length as a varint.
+  const field =
+    name.length === 0
+      ? []
+      : [0x0a, ...(name.length < 128 ? [name.length] : [(name.length & 127) | 128, name.length >> 7])];
+  const message = Buffer.concat([Buffer.from(field), name]);
+  const frame = Buffer.alloc(5);
+  frame.writeUInt32BE(message.length, 1);
+  return Buffer.concat([frame, message]);
+}
+
+function hostOf({ service, namespace }: ClusterSpec, { hostname }: ActiveCheckSpec): string {
+  return hostname === '' ? `${service}.${namespace}` : hostname;
+}
+
+class Dialer {
+  private readonly own: ProbeIdentity;
+  private known: { readonly identity: Identity; readonly context: SecureContext } | null = null;
+
+  constructor(own: ProbeIdentity) {
+    this.own = own;
+  }
+
+  /** A connected socket, its peer verified where the mesh's TLS is spoken. Whoever asked destroys it. */
+  dial(cluster: ClusterSpec, endpoint: EndpointSpec, alpn: readonly string[], signal: AbortSignal): Promise<Socket> {
+    const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+    const where = { host: endpoint.address, port: endpoint.port, noDelay: true };
+    const identity = endpoint.meshTls ? this.own.identity() : null;
+    const socket = identity === null ? connectTcp(where) : this.connectMesh(cluster, identity, where, alpn);
+    signal.addEventListener('abort', () => socket.destroy(new Error('out of time')), { once: true });
+    socket.on('error', reject);
+    socket.once(identity === null ? 'connect' : 'secureConnect', () => {
+      const problem = identity === null ? null : this.problemOf(socket as TLSSocket, cluster, identity);
+      if (problem === null) resolve(socket);
+      else socket.destroy(new Error(problem));
+    });
+    return promise;
+  }
+
+  private connectMesh(cluster: ClusterSpec, identity: Identity, where: object, alpn: readonly string[]): TLSSocket {
+    return connectTls({
+      ...where,
+      secureContext: this.contextOf(identity),
+      servername: `${cluster.service}.${cluster.namespace}.svc`,
+      ALPNProtocols: [...alpn],
+      // Judged by problemOf, by the rules of the mesh instead of by DNS name.
+      rejectUnauthorized: false,
+      checkServerIdentity: () => undefined,
+    });
+  }
+
+  private contextOf(identity: Identity): SecureContext {
+    if (this.known?.identity !== identity) {
+      const { certificateChain: cert, privateKey: key, trustBundle: ca, revocationLists: crl } = identity;
+      const lists = crl.length === 0 ? {} : { crl: [...crl] };
+      this.known = { identity, context: createSecureContext({ cert, key, ca, minVersion: 'TLSv1.3', ...lists }) };
+    }
+    return this.known.context;
+  }
+
+  private problemOf(socket: TLSSocket, cluster: ClusterSpec, identity: Identity): string | null {
+    const trust = this.own.trust();
+    const judged = judge(socket, identity.bundleHash, trust, 'server');
+    if (!judged.ok) return judged.error.detail;
+    const id = parseSpiffeId(judged.value.spiffeId);
+    const { namespace, identities } = cluster;
+    const allowed = id !== null && mayServe(id, { namespace, identities, ...trust });
+    return allowed ? null : `${judged.value.spiffeId} may not serve ${cluster.key}`;
+  }
+}

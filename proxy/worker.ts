@@ -1,0 +1,278 @@
+/**
+ * Entry of a data thread: everything per connection and per request happens here, and nothing else.
+ *
+ * It does what the control thread posts (messages.ts): links a snapshot and acknowledges, swaps it in when all threads
+ * have, takes a new identity, listens, reports, drains. An exception that reaches the top ends this thread alone; the
+ * control thread starts another.
+ */
+import { closeSync, readFileSync } from 'node:fs';
+import type { Server, Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import { TurnClock } from '../shared/clock.ts';
+import { FAILURES } from '../shared/errors.ts';
+import { systemRandom } from '../shared/random.ts';
+import { directCluster } from './config/direct-cluster.ts';
+import { type Destination, directDestination, LinkedSnapshot } from './config/link.ts';
+import { SnapshotAssembly } from './config/slices.ts';
+import type { TelemetrySpec } from './config/snapshot.ts';
+import { accept } from './listener/accept.ts';
+import type { ClusterReport, DataSettings, FromData, ListenerHandle, ToData } from './messages.ts';
+import { Drain } from './net/drain.ts';
+import { IoThread } from './net/io-thread.ts';
+import { MeshTls } from './net/mesh-tls.ts';
+import { connectionLimit, descriptorLimit } from './net/overload.ts';
+import { EXPRESSION, loadExpressions } from './policy/expression.ts';
+import { plainAddress } from './session/caller.ts';
+import { OUTBOUND, toApplication } from './session/resolve.ts';
+import { Room } from './session/room.ts';
+import { Story } from './session/story.ts';
+import { inbound, meshPeers, outbound } from './stack.ts';
+import { openAccessLog } from './telemetry/access-log.ts';
+import { Metrics } from './telemetry/metrics.ts';
+import { UNKNOWN_SERVICE } from './telemetry/record.ts';
+import { samplerOf } from './telemetry/sampling.ts';
+import { clusterGauges, registerDataGauges } from './telemetry/weft-series.ts';
+import type { Cluster } from './upstream/cluster.ts';
+import { Clusters } from './upstream/clusters.ts';
+import { ANY_UPGRADE } from './upstream/spec.ts';
+
+/** A retry of the application makes sense once, for a pooled connection that it has just closed. */
+const APP_RETRIES = 1;
+/** What the application takes is its own affair: Envoy's inbound clusters have no limits either. */
+const NO_LIMIT = 2 ** 31 - 1;
+
+class DataThread {
+  private readonly settings: DataSettings;
+  private readonly post: (message: FromData) => void;
+  private readonly io: IoThread;
+  private readonly metrics = new Metrics();
+  private readonly story: Story;
+  private readonly clusters: Clusters;
+  private readonly application: Destination | null;
+  private readonly inbound: Room;
+  private readonly outbound: Room;
+  private readonly servers: Server[] = [];
+  private readonly drain: Drain;
+  private readonly isOwn = (host: string, port: number): boolean =>
+    this.settings.ownPorts.includes(port) && this.settings.ownAddresses.includes(host);
+  private linked: { readonly generation: number; readonly snapshot: LinkedSnapshot } | null = null;
+  private accessLog: 'json' | 'text' | 'off' = 'off';
+
+  constructor(settings: DataSettings, post: (message: FromData) => void) {
+    const io = new IoThread(new TurnClock(), systemRandom(), connectionLimit(descriptors(), settings.threads));
+    this.io = io;
+    this.settings = settings;
+    io.isOwnOutbound = (host, port) => settings.outboundPorts.includes(port) && settings.ownAddresses.includes(host);
+    this.post = post;
+    this.story = new Story(io.clock, this.metrics, settings.self, {
+      spans: (spans) => post({ type: 'spans', spans }),
+      notice: (level, message, fields) => post({ type: 'notice', level, message, fields }),
+    });
+    const tell = (message: string, cluster: Cluster, change: object): void =>
+      post({ type: 'notice', level: 'warn', message, fields: { cluster: cluster.key, ...change } });
+    this.clusters = new Clusters(io, settings, {
+      onBreaker: (cluster, change) => tell('circuit breaker', cluster, change),
+      onEjection: (cluster, change) => tell('endpoint ejection', cluster, change),
+    });
+    this.application = settings.app === null ? null : this.openApp(settings.app);
+    this.inbound = new Room(io, 'inbound', this.story, toApplication(this.application));
+    this.outbound = new Room(io, 'outbound', this.story, OUTBOUND);
+    this.drain = new Drain(io.clock, [this.inbound, this.outbound], () => post({ type: 'drained' }));
+    registerDataGauges(this.metrics, {
+      downstreamConnections: () => this.inbound.open + this.outbound.open,
+      upstreamConnections: () => [...this.clusters].reduce((sum, { pool }) => sum + pool.connections, 0),
+      activeRequests: () => this.inbound.openRequests + this.outbound.openRequests,
+    });
+  }
+
+  receive(message: ToData): void {
+    switch (message.type) {
+      case 'snapshot':
+        void this.link(message.generation, message.slices);
+        break;
+      case 'swap':
+        this.swap(message.generation);
+        break;
+      case 'identity':
+        this.io.useIdentity(
+          new MeshTls(message.identity, message.ticketKeys, () => this.io.trust, meshPeers(this.inbound)),
+        );
+        break;
+      case 'health':
+        this.clusters.useHealth(message.unhealthy);
+        break;
+      case 'listen':
+        this.listen(message.listeners);
+        break;
+      case 'report':
+        noteClusters(this.metrics, this.clusters);
+        this.post({
+          type: 'report',
+          id: message.id,
+          metrics: this.metrics.report(),
+          clusters: [...this.clusters].map(reportOf),
+        });
+        break;
+      case 'drain':
+        this.drain.start();
+        break;
+      case 'close':
+        for (const server of this.servers) server.close();
+        this.drain.finish(() => this.post({ type: 'closed' }));
+        break;
+      case 'stop':
+        this.stop();
+        break;
+    }
+  }
+
+  /** Parses one slice per turn, links, and says so; what is in force does not change yet. */
+  private async link(generation: number, slices: readonly string[]): Promise<void> {
+    try {
+      const assembly = new SnapshotAssembly();
+      for (const slice of slices) {
+        assembly.add(slice);
+        await nextTurn();
+      }
+      if (slices.some((slice) => slice.includes(EXPRESSION))) await loadExpressions();
+      this.linked = { generation, snapshot: new LinkedSnapshot(assembly.finish(), this.clusters, this.isOwn) };
+      this.post({ type: 'linked', generation, error: null });
+    } catch (error) {
+      this.post({ type: 'linked', generation, error: String(error) });
+    }
+  }
+
+  private swap(generation: number): void {
+    if (this.linked?.generation !== generation) return;
+    const { snapshot: linked } = this.linked;
+    const { mesh, clusters, telemetry } = linked.snapshot;
+    this.linked = null;
+    this.clusters.update(clusters);
+    this.applyProtocol(linked);
+    this.io.trust = { trustDomain: mesh.trustDomain, aliases: mesh.trustDomainAliases };
+    this.inbound.snapshot = linked;
+    this.outbound.snapshot = linked;
+    this.applyTelemetry(telemetry);
+    this.post({ type: 'swapped', generation });
+  }
+
+  /** To the application goes what its port declares (CONTRACT, "Between sidecars"). */
+  private applyProtocol(snapshot: LinkedSnapshot): void {
+    const { application } = this;
+    if (application === null) return;
+    const protocol = snapshot.protocolServedAt(this.isOwn);
+    application.cluster.update({ ...application.cluster.spec, protocol });
+  }
+
+  private applyTelemetry(spec: TelemetrySpec): void {
+    const { tracing } = this.settings;
+    this.story.sampler = tracing === null ? null : samplerOf(tracing, spec.samplingPercent);
+    const wanted = spec.accessLog ?? this.settings.accessLog;
+    if (wanted === this.accessLog) return;
+    this.accessLog = wanted;
+    this.story.log?.flush();
+    this.story.log = null;
+    if (wanted === 'off') return;
+    void openAccessLog(wanted, this.io.clock, (lines) => this.post({ type: 'log', lines })).then((log) => {
+      if (this.accessLog === wanted) this.story.log = log;
+    });
+  }
+
+  private listen(listeners: readonly ListenerHandle[]): void {
+    let waiting = listeners.length;
+    for (const { direction, fd } of listeners) {
+      const room = direction === 'inbound' ? this.inbound : this.outbound;
+      const serve = direction === 'inbound' ? inbound(room, this.settings.app?.port ?? 0) : outbound(room);
+      const onSocket = (socket: Socket): void => {
+        room.lastBusyAt = this.io.clock.now();
+        if (this.io.overload.refusesConnection(this.inbound.open + this.outbound.open)) shed(room, socket);
+        else serve(socket);
+      };
+      const server = accept(fd, onSocket, () => {
+        waiting--;
+        if (waiting === 0) this.post({ type: 'listening' });
+      });
+      server.on('error', (error) => {
+        this.post({ type: 'notice', level: 'error', message: 'cannot listen', fields: { error: String(error) } });
+        closeSync(fd);
+      });
+      this.servers.push(server);
+    }
+  }
+
+  private stop(): void {
+    for (const server of this.servers) server.close();
+    for (const room of [this.inbound, this.outbound]) room.destroyAll();
+    this.story.flush();
+    // Ends this thread alone: what is pooled, lingers or shakes hands must not hold up the end. Posted messages arrive.
+    process.exit();
+  }
+
+  private openApp(app: { readonly host: string; readonly port: number }): Destination {
+    const endpoint = { address: app.host, port: app.port, ready: true, weight: 1, zone: '', meshTls: false };
+    const spec = directCluster('app', endpoint);
+    const circuitBreaker = {
+      ...spec.circuitBreaker,
+      maxConnections: NO_LIMIT,
+      maxPendingRequests: NO_LIMIT,
+      maxParallelRequests: NO_LIMIT,
+      maxParallelRetries: NO_LIMIT,
+    };
+    return directDestination(
+      this.clusters.keep({ ...spec, circuitBreaker, retries: APP_RETRIES, upgrades: [ANY_UPGRADE] }),
+      UNKNOWN_SERVICE,
+    );
+  }
+}
+
+/** What this process may open; the limit holds for all threads together. */
+function descriptors(): number {
+  try {
+    return descriptorLimit(readFileSync('/proc/self/limits', 'latin1'));
+  } catch {
+    return descriptorLimit('');
+  }
+}
+
+/** There is no descriptor to serve it with; the caller sees a connection that ends. */
+function shed(room: Room, socket: Socket): void {
+  const address = plainAddress(socket.remoteAddress);
+  room.story.refusedConnection(room.direction, FAILURES.overloaded, 'too many connections', address);
+  socket.destroy();
+}
+
+/** Only those that policy gave a breaker: labels must not grow with destinations. */
+function noteClusters(metrics: Metrics, clusters: Clusters): void {
+  for (const cluster of clusters)
+    if (cluster.breaker !== null) clusterGauges(metrics, cluster.key, () => cluster.breaker);
+}
+
+function reportOf(cluster: Cluster): ClusterReport {
+  return {
+    key: cluster.key,
+    activeRequests: cluster.requests.active,
+    connections: cluster.pool.connections,
+    breaker: cluster.breaker?.state ?? 'off',
+    breakerFailures: cluster.breaker?.numbers.failures ?? 0,
+    breakerRequests: cluster.breaker?.numbers.total ?? 0,
+    retries: cluster.retried,
+    endpoints: [...cluster.endpoints.values()].map((endpoint) => ({
+      address: endpoint.key,
+      state: endpoint.healthy ? endpoint.state : 'unhealthy',
+      ready: endpoint.ready,
+      weight: endpoint.weight,
+      activeRequests: endpoint.active,
+      connections: endpoint.connections,
+      requests: endpoint.requests,
+      failures: endpoint.failures,
+    })),
+  };
+}
+
+if (parentPort !== null) {
+  const port = parentPort;
+  const thread = new DataThread(workerData as DataSettings, (message) => port.postMessage(message));
+  port.on('message', (message: ToData) => thread.receive(message));
+  port.postMessage({ type: 'up' } satisfies FromData);
+}

@@ -1,0 +1,55 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Backend, startBackend, status, text } from '../support/backend.ts';
+import { document } from '../support/policy.ts';
+import type { Weft } from '../support/weft.ts';
+import { ask, get, logLine, plain, TinyMesh, wordOf } from './mesh.ts';
+
+const mesh = new TinyMesh();
+let weft: Weft;
+let app: Backend;
+
+beforeAll(async () => {
+  app = mesh.own(await startBackend(text('good')));
+  weft = await mesh.start({ account: 'caller' });
+});
+afterAll(() => mesh[Symbol.asyncDispose]());
+
+function policy(name: string, errorRate: Readonly<Record<string, unknown>>): string {
+  return document({
+    apiVersion: 'weft.dev/v1',
+    kind: 'TrafficPolicy',
+    metadata: { name },
+    spec: { targetRefs: [{ kind: 'Service', name }], circuitBreaker: { errorRate } },
+  });
+}
+
+test('a breaker that opens says why in the log, on /clusters and in metrics, and closes when a probe goes well', async () => {
+  await mesh.apply(weft, 'caller', [
+    ...plain({ name: 'b1', endpoints: [app.port] }),
+    policy('b1', { threshold: 50, minimumRequests: 4, openTime: '300ms' }),
+  ]);
+  app.behaviour = status(500);
+  for (let i = 0; i < 4; i++) expect((await ask(weft.ports.outbound, get('b1'))).status).toBe(500);
+  expect(wordOf(await ask(weft.ports.outbound, get('b1')))).toBe('breaker_open');
+  const opened = await logLine(weft, (line) => line.msg === 'circuit breaker' && line['to'] === 'ejected');
+  expect(opened).toMatchObject({ cluster: 'default/b1:80', failures: 4, total: 4 });
+  expect(await weft.metric('weft_breaker_state', 'cluster="default/b1:80"', 'state="ejected"')).toBe(1);
+  expect(await weft.metric('weft_breaker_refused', 'cluster="default/b1:80"')).toBe(1);
+  expect(await (await weft.ask('admin', '/clusters')).text()).toContain('default/b1:80::breaker_failures::4 of 4\n');
+  app.behaviour = text('good');
+  await logLine(weft, (line) => line.msg === 'circuit breaker' && line['to'] === 'probing');
+  expect((await ask(weft.ports.outbound, get('b1'))).status).toBe(200);
+  expect(await weft.metric('weft_breaker_state', 'cluster="default/b1:80"', 'state="admitting"')).toBe(1);
+});
+
+test('what counts as an error is for policy to say', async () => {
+  await mesh.apply(weft, 'caller', [
+    ...plain({ name: 'b2', endpoints: [app.port] }),
+    policy('b2', { threshold: 50, minimumRequests: 4, errors: ['429'] }),
+  ]);
+  app.behaviour = status(500);
+  for (let i = 0; i < 8; i++) expect((await ask(weft.ports.outbound, get('b2'))).status).toBe(500);
+  app.behaviour = status(429);
+  for (let i = 0; i < 8; i++) expect((await ask(weft.ports.outbound, get('b2'))).status).toBe(429);
+  expect(wordOf(await ask(weft.ports.outbound, get('b2')))).toBe('breaker_open');
+});

@@ -1,0 +1,119 @@
+import { describe, expect, test } from 'vitest';
+import { Outbox, type OutboxOwner } from '../../../proxy/net/outbox.ts';
+import { plainEnds, read, tlsEnds } from './sockets.ts';
+
+class Owner implements OutboxOwner {
+  readonly socket: OutboxOwner['socket'];
+  readonly encrypted: boolean;
+  congestions = 0;
+  readonly whenCongested: () => void;
+
+  constructor(socket: OutboxOwner['socket'], encrypted: boolean, whenCongested: () => void = () => {}) {
+    this.socket = socket;
+    this.encrypted = encrypted;
+    this.whenCongested = whenCongested;
+  }
+
+  onCongested(): void {
+    this.congestions++;
+    this.whenCongested();
+  }
+}
+
+/** Bytes in which every misplaced one shows. */
+function pattern(length: number, seed = 1): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + seed * 17 + (i >> 8)) & 0xff;
+  return bytes;
+}
+
+const KINDS = [
+  ['plain', plainEnds, false],
+  ['TLS', tlsEnds, true],
+] as const;
+
+describe.each(KINDS)('an outbox over %s', (_name, open, encrypted) => {
+  test('writes everything that one turn appends in one piece', async () => {
+    using pair = await open();
+    const outbox = new Outbox();
+    const owner = new Owner(pair.near, encrypted);
+    const before = pair.near.bytesWritten;
+    outbox.begin();
+    outbox.begin();
+    outbox.appendText(owner, 'head ');
+    outbox.appendBytes(owner, Buffer.from('xbodyx'), 1, 5);
+    outbox.end();
+    expect(pair.near.bytesWritten).toBe(before);
+    outbox.end();
+    expect((await read(pair.far, 9)).toString()).toBe('head body');
+  });
+
+  test('keeps the bytes apart of two sockets that one turn writes to', async () => {
+    using one = await open();
+    using two = await open();
+    const outbox = new Outbox();
+    const [first, second] = [new Owner(one.near, encrypted), new Owner(two.near, encrypted)];
+    outbox.begin();
+    for (let i = 0; i < 5; i++) {
+      outbox.appendText(first, `a${i}`);
+      outbox.appendText(second, `b${i}`);
+    }
+    outbox.end();
+    expect((await read(one.far, 10)).toString()).toBe('a0a1a2a3a4');
+    expect((await read(two.far, 10)).toString()).toBe('b0b1b2b3b4');
+  });
+
+  test('never changes bytes that a socket still holds, however its memory is reused', async () => {
+    using pair = await open();
+    const outbox = new Outbox();
+    const owner = new Owner(pair.near, encrypted);
+    // More than the kernel takes while nobody reads.
+    const chunks = Array.from({ length: 120 }, (_, i) => pattern(70_000 + i, i));
+    for (const chunk of chunks) outbox.appendBytes(owner, chunk, 0, chunk.length);
+    expect(owner.congestions).toBeGreaterThan(0);
+    const expected = Buffer.concat(chunks);
+    expect((await read(pair.far, expected.length)).equals(expected)).toBe(true);
+  });
+
+  test('keeps its order where an owner appends when it is told of congestion', async () => {
+    using pair = await open();
+    const outbox = new Outbox();
+    let said = false;
+    const owner: Owner = new Owner(pair.near, encrypted, () => {
+      if (said) return;
+      said = true;
+      outbox.appendText(owner, 'congested');
+    });
+    const chunks = Array.from({ length: 100 }, (_, i) => pattern(60_000, i));
+    for (const chunk of chunks) outbox.appendBytes(owner, chunk, 0, chunk.length);
+    const received = await read(pair.far, 100 * 60_000 + 'congested'.length);
+    const at = received.indexOf('congested');
+    expect(at % 60_000).toBe(0);
+    const rest = Buffer.concat([received.subarray(0, at), received.subarray(at + 'congested'.length)]);
+    expect(rest.equals(Buffer.concat(chunks))).toBe(true);
+  });
+});
+
+test('a text longer than the buffer arrives whole, after what was there before', async () => {
+  using pair = await plainEnds();
+  const outbox = new Outbox();
+  const owner = new Owner(pair.near, false);
+  const long = 'x'.repeat(200_000);
+  outbox.begin();
+  outbox.appendText(owner, 'first ');
+  outbox.appendText(owner, long);
+  outbox.end();
+  expect((await read(pair.far, 200_006)).toString()).toBe(`first ${long}`);
+});
+
+test('what is discarded is never sent', async () => {
+  using pair = await plainEnds();
+  const outbox = new Outbox();
+  const owner = new Owner(pair.near, false);
+  outbox.begin();
+  outbox.appendText(owner, 'never');
+  outbox.discard(owner);
+  outbox.appendText(owner, 'this');
+  outbox.end();
+  expect((await read(pair.far, 4)).toString()).toBe('this');
+});

@@ -1,0 +1,100 @@
+import { describe, expect, test } from 'vitest';
+import { Outbox } from '../../../proxy/net/outbox.ts';
+import { Transport, type TransportOwner } from '../../../proxy/net/transport.ts';
+import { eventually } from '../../support/eventually.ts';
+import { plainEnds, tlsEnds } from './sockets.ts';
+
+class Recorder implements TransportOwner {
+  readonly events: string[] = [];
+  text = '';
+
+  onBytes(bytes: Buffer, start: number, end: number): void {
+    this.text += bytes.toString('latin1', start, end);
+  }
+
+  onEof(): void {
+    this.events.push('eof');
+  }
+
+  onClosed(error: Error | null): void {
+    this.events.push(error === null ? 'closed' : `closed: ${(error as NodeJS.ErrnoException).code}`);
+  }
+
+  onCongested(): void {
+    this.events.push('congested');
+  }
+
+  onWritable(): void {
+    this.events.push('writable');
+  }
+}
+
+const KINDS = [
+  ['plain', plainEnds, false],
+  ['TLS', tlsEnds, true],
+] as const;
+
+describe.each(KINDS)('a %s transport', (_name, open, encrypted) => {
+  async function setUp(): Promise<{ pair: Awaited<ReturnType<typeof open>>; owner: Recorder; transport: Transport }> {
+    const pair = await open();
+    const owner = new Recorder();
+    return { pair, owner, transport: new Transport(pair.near, encrypted, new Outbox(), owner) };
+  }
+
+  test('delivers the bytes that were read before it took over, and then those that come', async () => {
+    const { pair, owner, transport } = await setUp();
+    transport.adopt(Buffer.from('first '));
+    pair.far.write('then');
+    await eventually('both are there', () => owner.text === 'first then' || undefined);
+    pair.far.destroy();
+    transport.destroy();
+  });
+
+  test('tells the end of the far side once and stays open for writing', async () => {
+    const { pair, owner, transport } = await setUp();
+    let answer = '';
+    pair.far.on('data', (part: Buffer) => (answer += part.toString()));
+    transport.adopt(null);
+    pair.far.end('bye');
+    await eventually('the end is told', () => owner.events.includes('eof') || undefined);
+    transport.text('still here');
+    transport.end();
+    await eventually('it is closed', () => owner.events.at(-1) === 'closed' || undefined);
+    expect([owner.text, answer, owner.events]).toEqual(['bye', 'still here', ['eof', 'closed']]);
+  });
+
+  test('tells congestion once, and that it is over', async () => {
+    const { pair, owner, transport } = await setUp();
+    transport.adopt(null);
+    const chunk = Buffer.alloc(65_536);
+    for (let i = 0; i < 200; i++) transport.bytes(chunk, 0, chunk.length);
+    expect(owner.events).toEqual(['congested']);
+    pair.far.resume();
+    await eventually('it is writable again', () => owner.events.length === 2 || undefined);
+    expect(owner.events).toEqual(['congested', 'writable']);
+    transport.destroy();
+    pair.far.destroy();
+  });
+
+  test('a reset reaches the far side as one, and ends the transport', async () => {
+    const { pair, owner, transport } = await setUp();
+    const far: string[] = [];
+    pair.far.on('error', (error: NodeJS.ErrnoException) => far.push(error.code ?? '')).resume();
+    transport.adopt(null);
+    transport.reset();
+    await eventually('both have ended', () => (far.length > 0 && owner.events.length > 0) || undefined);
+    expect(far).toEqual(['ECONNRESET']);
+    expect(owner.events).toEqual(['closed']);
+  });
+
+  test('tells its owner of the moment, not the one it began with', async () => {
+    const { pair, owner, transport } = await setUp();
+    const second = new Recorder();
+    transport.owner = second;
+    transport.adopt(Buffer.from('x'));
+    pair.far.destroy();
+    await eventually('it is closed', () => second.events.some((event) => event.startsWith('eof')) || undefined);
+    expect([owner.text, owner.events, second.text]).toEqual(['', [], 'x']);
+    transport.destroy();
+  });
+});

@@ -1,0 +1,149 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type AccessLog, openAccessLog } from '../../../proxy/telemetry/access-log.ts';
+import { ManualClock } from '../../../shared/clock.ts';
+import { FAILURES } from '../../../shared/errors.ts';
+import { connectionRecord, requestRecord } from './fixtures.ts';
+
+async function open(format: 'json' | 'text'): Promise<{ log: AccessLog; clock: ManualClock; posted: string[] }> {
+  const clock = new ManualClock();
+  const posted: string[] = [];
+  return { log: await openAccessLog(format, clock, (lines) => posted.push(lines)), clock, posted };
+}
+
+describe('the JSON access log', () => {
+  test('tells a request in one line', async () => {
+    const { log, posted } = await open('json');
+    log.request({ ...requestRecord, status: 503, failure: FAILURES.noReadyEndpoint, detail: 'of 3' });
+    log.flush();
+    expect(posted.length).toBe(1);
+    expect(posted[0]?.endsWith('}\n')).toBe(true);
+    expect(JSON.parse(posted[0] ?? '')).toEqual({
+      level: 'info',
+      time: '2023-11-14T22:13:20.123Z',
+      direction: 'inbound',
+      method: 'GET',
+      authority: 'catalog.shop:8080',
+      path: '/items?page=2',
+      protocol: 'HTTP/1.1',
+      status: 503,
+      word: 'no_ready_endpoint',
+      flag: 'UH',
+      detail: 'of 3',
+      request_bytes: 0,
+      response_bytes: 1024,
+      duration_ms: 12.346,
+      upstream_ms: 10.5,
+      route: 'shop/catalog/0',
+      cluster: 'shop/catalog:8080',
+      upstream: '10.0.0.7:9090',
+      downstream: '10.0.0.5:40112',
+      downstream_principal: 'spiffe://cluster.local/ns/shop/sa/storefront',
+      upstream_principal: '',
+      request_id: '11111111-2222-4333-8444-555555555555',
+      trace_id: '0af7651916cd43dd8448eb211c80319c',
+      attempts: 1,
+      user_agent: 'curl/8',
+    });
+  });
+
+  test('tells a connection in one line', async () => {
+    const { log, posted } = await open('json');
+    log.connection(connectionRecord);
+    log.flush();
+    expect(JSON.parse(posted.join(''))).toMatchObject({
+      protocol: 'TCP',
+      word: 'connect_refused',
+      flag: 'UF',
+      detail: 'ECONNREFUSED',
+      received_bytes: 10,
+      sent_bytes: 20,
+      upstream_principal: 'spiffe://cluster.local/ns/shop/sa/db',
+    });
+  });
+
+  test('parses and gives back whatever a caller wrote, with no control character in the line', async () => {
+    const { log, posted } = await open('json');
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), latin1(), (any, bytes) => {
+        posted.length = 0;
+        log.request({ ...requestRecord, path: `/${bytes}`, method: any, userAgent: any, authority: bytes });
+        log.flush();
+        const line = posted.join('');
+        expect(line).toMatch(/^(?:[ -~\u00a0-\u2027]|[\u202a-\uffff])*\n$/);
+        expect(JSON.parse(line)).toMatchObject({ path: `/${bytes}`, method: any, user_agent: any, authority: bytes });
+      }),
+      { seed: 5, numRuns: 100 },
+    );
+  });
+
+  test('never shows credentials of a query', async () => {
+    const { log, posted } = await open('json');
+    log.request({ ...requestRecord, path: '/a?x=1&access_token=CANARY' });
+    log.flush();
+    expect(posted.join('')).not.toContain('CANARY');
+  });
+});
+
+describe('the text access log', () => {
+  test('has the layout of Envoy', async () => {
+    const { log, posted } = await open('text');
+    log.request(requestRecord);
+    log.flush();
+    expect(posted.join('')).toBe(
+      '[2023-11-14T22:13:20.123Z] "GET /items?page=2 HTTP/1.1" 200 - - "-" 0 1024 12.346 10.5 "10.0.0.5:40112" "curl/8" ' +
+        '"11111111-2222-4333-8444-555555555555" "catalog.shop:8080" "10.0.0.7:9090" inbound|shop/catalog:8080 ' +
+        '"shop/catalog/0" 1 "spiffe://cluster.local/ns/shop/sa/storefront" "-" 0af7651916cd43dd8448eb211c80319c\n',
+    );
+  });
+
+  test('has as many quoted parts in every line, whatever a caller wrote', async () => {
+    const { log, posted } = await open('text');
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), latin1(), (any, bytes) => {
+        posted.length = 0;
+        log.request({ ...requestRecord, path: `/${bytes}`, userAgent: any, authority: bytes, detail: any });
+        log.connection({ ...connectionRecord, authority: bytes, detail: any });
+        log.flush();
+        expect(posted.join('')).toMatch(/^[\x20-\x7e]+\n[\x20-\x7e]+\n$/);
+        for (const line of posted.join('').trimEnd().split('\n')) expect(line.split('"').length).toBe(21);
+      }),
+      { seed: 6, numRuns: 100 },
+    );
+  });
+});
+
+describe('a batch of lines', () => {
+  test('goes a tenth of a second after its first line', async () => {
+    const { log, clock, posted } = await open('text');
+    log.request(requestRecord);
+    clock.advance(60);
+    log.request(requestRecord);
+    expect(posted).toEqual([]);
+    clock.advance(40);
+    expect(posted.length).toBe(1);
+    expect(posted[0]?.split('\n').length).toBe(3);
+    clock.advance(1000);
+    expect(posted.length).toBe(1);
+  });
+
+  test('goes at once when it is large, and no line is lost or doubled', async () => {
+    const { log, clock, posted } = await open('json');
+    for (let at = 0; at < 1000; at++) log.request({ ...requestRecord, attempts: at });
+    expect(posted.length).toBeGreaterThan(1);
+    clock.advance(100);
+    const lines = posted.join('').trimEnd().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as { attempts: number }).attempts)).toEqual([...Array(1000).keys()]);
+    for (const batch of posted) expect(batch.length).toBeLessThan(70_000);
+  });
+
+  test('is not posted when it is empty', async () => {
+    const { log, posted } = await open('text');
+    log.flush();
+    expect(posted).toEqual([]);
+  });
+});
+
+function latin1(): fc.Arbitrary<string> {
+  return fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes).toString('latin1'));
+}
