@@ -12,8 +12,8 @@ export interface ProgramOptions {
   /** Added to the environment of this process; undefined takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly cwd?: string;
-  /** CPU number to run on (taskset), all threads. */
-  readonly cpu?: number | undefined;
+  /** CPU number to run on, or a list as taskset takes it (`0-1`), all threads. */
+  readonly cpu?: number | string | undefined;
   /** A file that takes both output streams instead of memory; `waitForLine` is then of no use. */
   readonly outputFile?: string | undefined;
 }

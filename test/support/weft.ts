@@ -25,7 +25,7 @@ export interface WeftOptions {
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly nodeFlags?: readonly string[];
-  readonly cpu?: number | undefined;
+  readonly cpu?: number | string | undefined;
   /** Given: the ports to use, else any free ones, read from what weft prints. */
   readonly ports?: Ports;
   /** Takes the output instead of memory; needs `ports`. */
