@@ -2,6 +2,7 @@
 import { FAILURES, type Failure, failureOfWord } from '../../shared/errors.ts';
 import type { ResponseHead } from '../http/message.ts';
 import type { EndpointOutcome } from '../upstream/outlier.ts';
+import { UNREACHABLE } from '../upstream/unreachable.ts';
 
 export const SERVER_ERROR = 500;
 const BAD_GATEWAY = 502;
@@ -21,20 +22,6 @@ const BEFORE_SENDING: ReadonlySet<Failure> = new Set([
   FAILURES.draining,
   FAILURES.notReady,
   FAILURES.upstreamRefusedStream,
-]);
-
-/** The endpoint could not be talked to at all; said by us or by its sidecar. */
-const UNREACHABLE: ReadonlySet<Failure> = new Set([
-  FAILURES.connectRefused,
-  FAILURES.connectTimeout,
-  FAILURES.connectFailed,
-  FAILURES.dnsError,
-  FAILURES.upstreamTls,
-  FAILURES.upstreamUntrusted,
-  FAILURES.upstreamRevoked,
-  FAILURES.upstreamExpired,
-  FAILURES.upstreamBadIdentity,
-  FAILURES.upstreamNotAllowed,
 ]);
 
 const LOCAL_ANSWER = 'weft; error=';

@@ -18,11 +18,8 @@ import {
   UNKNOWN_SERVICE,
 } from '../telemetry/record.ts';
 import type { Sampler } from '../telemetry/sampling.ts';
+import { SpanBatch } from '../telemetry/span-batch.ts';
 import { Refusals, retries } from '../telemetry/weft-series.ts';
-
-/** Spans are posted in batches: this many, or after this long. */
-const SPAN_BATCH = 128;
-const SPAN_DELAY_MS = 500;
 
 /** Refused connections that get a log line within a second; the metric counts all. */
 const REFUSAL_LINES_PER_SECOND = 10;
@@ -43,7 +40,7 @@ export class Story {
   private readonly outlets: StoryOutlets;
   private readonly inbound = new Map<string, RequestSeries>();
   private readonly refusals: Refusals;
-  private spans: SpanRecord[] = [];
+  private readonly spans: SpanBatch;
   private refusalSecond = 0;
   private refusalLines = 0;
 
@@ -52,6 +49,7 @@ export class Story {
     this.metrics = metrics;
     this.self = self;
     this.outlets = outlets;
+    this.spans = new SpanBatch(clock, (batch) => outlets.spans(batch));
     this.refusals = new Refusals(metrics);
   }
 
@@ -136,21 +134,13 @@ export class Story {
   }
 
   span(span: SpanRecord): void {
-    this.spans.push(span);
-    if (this.spans.length >= SPAN_BATCH) this.flushSpans();
-    else if (this.spans.length === 1) this.clock.after(SPAN_DELAY_MS, () => this.flushSpans());
+    this.spans.add(span);
   }
 
   /** Hands over what waits; before the thread ends. */
   flush(): void {
     this.log?.flush();
-    this.flushSpans();
-  }
-
-  private flushSpans(): void {
-    if (this.spans.length === 0) return;
-    this.outlets.spans(this.spans);
-    this.spans = [];
+    this.spans.flush();
   }
 
   private ownService(): ServiceLabels {

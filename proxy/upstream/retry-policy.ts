@@ -5,6 +5,7 @@
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import type { ResponseHead } from '../http/message.ts';
 import type { RetryRulesSpec } from './spec.ts';
+import { UNREACHABLE } from './unreachable.ts';
 
 /** Envoy's words (`x-envoy-retry-on`, `x-envoy-retry-grpc-on`), as Envoy Gateway takes them. */
 export const RETRY_TRIGGERS = [
@@ -34,17 +35,7 @@ const GRPC_CODES: ReadonlyMap<string, number> = new Map([
 ]);
 
 const NOT_CONNECTED: ReadonlySet<Failure> = new Set([
-  FAILURES.connectRefused,
-  FAILURES.connectTimeout,
-  FAILURES.connectFailed,
-  FAILURES.dnsError,
-  FAILURES.upstreamTls,
-  FAILURES.upstreamUntrusted,
-  FAILURES.upstreamRevoked,
-  FAILURES.upstreamExpired,
-  FAILURES.upstreamBadIdentity,
-  FAILURES.upstreamNotAllowed,
-  FAILURES.upstreamBadCertificate,
+  ...UNREACHABLE,
   // Said by a peer sidecar that has not bothered its application.
   FAILURES.noReadyEndpoint,
   FAILURES.noApplication,
