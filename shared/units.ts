@@ -1,4 +1,4 @@
-/** How durations, sizes and percentages are written in policy files and flags, and what they mean. */
+/** How durations and percentages are written in policy files and flags, and what they mean. */
 
 /** Gateway API duration (GEP-2257): up to four parts of a whole number and a unit, e.g. `1m30s`. */
 const DURATION = /^(?:[0-9]{1,5}(?:h|m|s|ms)){1,4}$/;
@@ -25,24 +25,6 @@ export function formatDuration(ms: number): string {
     rest -= amount * size;
   }
   return text === '' ? '0s' : text;
-}
-
-const BYTE_SIZE = /^([0-9]{1,15})(Ki|Mi|Gi|k|M|G)?$/;
-const BYTES: Readonly<Record<string, number>> = {
-  Ki: 1024,
-  Mi: 1024 ** 2,
-  Gi: 1024 ** 3,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-};
-
-/** Bytes of a Kubernetes quantity such as `64Ki` or `10M`; null for any other text or beyond 2^53. */
-export function parseByteSize(text: string): number | null {
-  const match = BYTE_SIZE.exec(text);
-  if (match === null) return null;
-  const bytes = Number(match[1]) * (match[2] === undefined ? 1 : (BYTES[match[2]] as number));
-  return Number.isSafeInteger(bytes) ? bytes : null;
 }
 
 /** 0 to 100 of `25` or `25%` or `0.5%`; null for any other text. */

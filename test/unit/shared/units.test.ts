@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatDuration, parseByteSize, parseDuration, parsePercent } from '../../../shared/units.ts';
+import { formatDuration, parseDuration, parsePercent } from '../../../shared/units.ts';
 
 describe('durations', () => {
   it.each([
@@ -22,20 +22,7 @@ describe('durations', () => {
   });
 });
 
-describe('sizes and percentages', () => {
-  it.each([
-    ['0', 0],
-    ['64Ki', 65_536],
-    ['10M', 10_000_000],
-    ['2Gi', 2_147_483_648],
-  ])('reads the size %s as %d bytes', (text, bytes) => {
-    expect(parseByteSize(text)).toBe(bytes);
-  });
-
-  it.each(['', '1.5Mi', '-1', '64KB', '999999999999999G'])('refuses the size %j', (text) => {
-    expect(parseByteSize(text)).toBeNull();
-  });
-
+describe('percentages', () => {
   it('reads percentages with and without their sign, up to 100', () => {
     expect(['25', '25%', '0.5%', '100'].map(parsePercent)).toEqual([25, 25, 0.5, 100]);
     expect(['101', '-1', 'x', '1e2', ''].map(parsePercent)).toEqual([null, null, null, null, null]);
