@@ -6,6 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { HostPort } from '../shared/address.ts';
 import { FAILURES, type Failure } from '../shared/errors.ts';
 import type { LinkedSnapshot } from './config/link.ts';
 import type { AppProtocol, MtlsMode } from './config/snapshot.ts';
@@ -24,30 +25,33 @@ const MESH_ALPN = 'istio';
 const OPAQUE_PROTOCOLS: ReadonlySet<AppProtocol> = new Set(['tcp', 'tls', 'https']);
 const H2_ALPN: ReadonlySet<string> = new Set(['istio-h2', 'h2']);
 
+/** What becomes of an accepted socket; `original` is where it was going if it was redirected. */
+export type Serve = (socket: Socket, original: HostPort | null) => void;
+
 /** A connection to the own application: mutual TLS by the mode in force, then HTTP or opaque bytes. */
-export function inbound(room: Room, appPort: number): (socket: Socket) => void {
-  return (socket) =>
+export function inbound(room: Room, appPort: number): Serve {
+  return (socket, original) =>
     sniff(room, socket, (first, detected) => {
       const { snapshot } = room;
       if (snapshot === null) {
         refuse(room, socket, FAILURES.notReady, '');
-      } else if (detected.protocol === 'tls' && isMesh(detected.alpn, modeOf(snapshot, appPort))) {
+      } else if (detected.protocol === 'tls' && isMesh(detected.alpn, modeOf(snapshot, original?.port ?? appPort))) {
         handshake(room, socket, first);
-      } else if (modeOf(snapshot, appPort) === 'STRICT') {
+      } else if (modeOf(snapshot, original?.port ?? appPort) === 'STRICT') {
         refuse(room, socket, FAILURES.plaintextRefused, 'the first bytes are no TLS');
       } else {
-        session(room, snapshot, callerOf(room, snapshot, socket, null), socket, first, detected);
+        session(room, snapshot, callerOf(room, snapshot, socket, null, original), socket, first, detected);
       }
     });
 }
 
 /** A connection from the own application, to be carried to whatever Service it names. */
-export function outbound(room: Room): (socket: Socket) => void {
-  return (socket) =>
+export function outbound(room: Room): Serve {
+  return (socket, original) =>
     sniff(room, socket, (first, detected) => {
       const { snapshot } = room;
       if (snapshot === null) refuse(room, socket, FAILURES.notReady, '');
-      else session(room, snapshot, callerOf(room, snapshot, socket, null), socket, first, detected);
+      else session(room, snapshot, callerOf(room, snapshot, socket, null, original), socket, first, detected);
     });
 }
 
@@ -65,11 +69,11 @@ export function meshPeers(room: Room): MeshAccepts {
         return;
       }
       room.lastBusyAt = room.io.clock.now();
-      const caller = callerOf(room, snapshot, socket, peer);
+      const caller = callerOf(room, snapshot, socket, peer, null);
       if (peer.alpn !== '' && peer.alpn !== MESH_ALPN) {
         const protocol = H2_ALPN.has(peer.alpn) ? 'h2' : 'h1';
         session(room, snapshot, caller, socket, null, { protocol }, peer);
-      } else if (declaresBytes(room, snapshot)) {
+      } else if (declaresBytes(room, snapshot, caller.original)) {
         session(room, snapshot, caller, socket, null, { protocol: 'opaque' }, peer);
       } else {
         sniff(room, socket, (first, detected) => session(room, snapshot, caller, socket, first, detected, peer));
@@ -81,8 +85,8 @@ export function meshPeers(room: Room): MeshAccepts {
 }
 
 /** A port of bytes is not sniffed: its server may be the one to speak first (SMTP, MySQL). */
-function declaresBytes(room: Room, snapshot: LinkedSnapshot): boolean {
-  const target = room.resolver.destination(snapshot, '');
+function declaresBytes(room: Room, snapshot: LinkedSnapshot, original: HostPort | null): boolean {
+  const target = room.resolver.destination(snapshot, '', original);
   return !('word' in target) && OPAQUE_PROTOCOLS.has(target.cluster.spec.protocol);
 }
 
@@ -111,7 +115,7 @@ function session(
   } else if (detected.protocol === 'h2') {
     new H2Session(room, caller, transport);
   } else {
-    const target = room.resolver.destination(snapshot, '');
+    const target = room.resolver.destination(snapshot, '', caller.original);
     if ('word' in target) {
       const why = room.direction === 'outbound' ? FAILURES.unknownProtocol : target;
       refuse(room, socket, why, `the first bytes are ${detected.protocol}`);
@@ -126,7 +130,13 @@ function session(
   transport.adopt(first);
 }
 
-function callerOf(room: Room, snapshot: LinkedSnapshot, socket: Socket, peer: MeshPeer | null): Caller {
+function callerOf(
+  room: Room,
+  snapshot: LinkedSnapshot,
+  socket: Socket,
+  peer: MeshPeer | null,
+  original: HostPort | null,
+): Caller {
   const sourceAddress = plainAddress(socket.remoteAddress);
   return {
     direction: room.direction,
@@ -136,6 +146,7 @@ function callerOf(room: Room, snapshot: LinkedSnapshot, socket: Socket, peer: Me
     sourcePort: socket.remotePort ?? 0,
     trusted: room.direction === 'outbound' || peer !== null || snapshot.trustsForwarder(sourceAddress),
     encrypted: peer !== null,
+    original,
   };
 }
 

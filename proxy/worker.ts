@@ -187,7 +187,7 @@ class DataThread {
       const onSocket = (socket: Socket): void => {
         room.lastBusyAt = this.io.clock.now();
         if (this.io.overload.refusesConnection(this.inbound.open + this.outbound.open)) shed(room, socket);
-        else serve(socket);
+        else serve(socket, null);
       };
       const server = accept(fd, onSocket, () => {
         waiting--;

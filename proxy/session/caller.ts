@@ -1,5 +1,6 @@
 /** Who opened a downstream connection, as far as it is verified; fixed for the connection's life. */
 import { isIPv4 } from 'node:net';
+import type { HostPort } from '../../shared/address.ts';
 import type { Direction } from '../telemetry/record.ts';
 
 export interface Caller {
@@ -14,6 +15,8 @@ export interface Caller {
   /** Its forwarding headers are believed (CONTRACT, "What a caller sees"). */
   readonly trusted: boolean;
   readonly encrypted: boolean;
+  /** Where a redirected connection was going; null for one that was opened to the listener itself. */
+  readonly original: HostPort | null;
 }
 
 const MAPPED = '::ffff:';

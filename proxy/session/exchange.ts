@@ -81,7 +81,7 @@ export class Exchange implements ForwardHost, PolicyWaiter {
     }
     this.requestId = stampForwarding(head, this.caller, room.io.mesh?.identity.spiffeId ?? '', room.io.random);
     if (story.sampler !== null) this.trace = new ExchangeTrace(head.fields, story.sampler, room.io.random);
-    const destination = room.resolver.destination(this.snapshot, head.authority);
+    const destination = room.resolver.destination(this.snapshot, head.authority, this.caller.original);
     if ('word' in destination) {
       this.refuse(destination, '');
       return;

@@ -1,11 +1,12 @@
 /** Where requests and opaque bytes go: outbound by authority and policy, inbound to the own application. */
+import type { HostPort } from '../../shared/address.ts';
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import type { Destination, LinkedSnapshot } from '../config/link.ts';
 
 /** Stateless but for what it was made with: one per direction and data thread. */
 export interface Resolver {
-  /** `authority` is canonical; empty for bytes that were sent to the listener itself. */
-  destination(snapshot: LinkedSnapshot, authority: string): Destination | Failure;
+  /** `authority` is canonical, empty for bytes that name none; `original` as the caller's connection has it. */
+  destination(snapshot: LinkedSnapshot, authority: string, original: HostPort | null): Destination | Failure;
 }
 
 export const OUTBOUND: Resolver = {

@@ -28,7 +28,7 @@ export function openTunnel(
     new Lingering(room.io, transport);
   };
   const target =
-    caller.direction === 'inbound' ? FAILURES.noRoute : room.resolver.destination(snapshot, head.authority);
+    caller.direction === 'inbound' ? FAILURES.noRoute : room.resolver.destination(snapshot, head.authority, null);
   if ('word' in target) {
     room.story.refused(target);
     refuse(target, '');

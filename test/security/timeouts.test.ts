@@ -72,7 +72,9 @@ beforeEach(async () => {
     () => false,
   );
   const serve = inbound(room, app.port);
-  server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, serve).listen(0, '127.0.0.1');
+  server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
+    serve(socket, null),
+  ).listen(0, '127.0.0.1');
   await once(server, 'listening');
 });
 

@@ -13,6 +13,7 @@ const STRANGER: Caller = {
   certificateHash: '',
   sourceAddress: '10.0.0.9',
   sourcePort: 1234,
+  original: null,
   trusted: false,
   encrypted: false,
 };
