@@ -1,64 +1,91 @@
 /**
- * The one write buffer of a data thread: what a turn's events append for one socket leaves in one write.
+ * The one write buffer of a data thread: what is appended for one socket leaves in one write.
  *
  * Heads are encoded and body bytes copied into it (copying 64 KiB costs a tenth of what a system call does), so the
  * shared read buffer is free again when its callback returns. When the kernel took everything, or TLS encrypted it,
  * the same memory serves the next write; otherwise it is given away to the socket and a fresh one takes its place
  * (when each may be reused differs between net and TLS, and is covered by test/unit/net/outbox.test.ts).
+ *
+ * When many sockets are ready in one turn of the event loop, their writes are collected and made one after the other at
+ * its end: whoever gets them is woken once and not after each, which saves 9 to 16 % of the CPU of a plain hop at 16 and
+ * 64 connections. Where few are ready the write leaves with the read that caused it: the further turn would cost more.
  */
 import type { Socket } from 'node:net';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { writeLatin1 } from '../../shared/latin1.ts';
+import { writeNow } from './raw-writes.ts';
 
 /** One read of the shared buffer plus a large head. */
 const OUTBOX_BYTES = 65_536 + 16_384;
+/** With more than this the write is long enough to wake whoever waits for it; the rest of the turn need not. */
+const WORTH_A_WRITE = 65_536;
+/** Reads in a turn from which on their writes are collected. */
+const MANY_READS = 4;
+/** While they are not collected, one read in so many looks at how many its turn has; a power of two. */
+const LOOK_EVERY = 64;
 
 /** Where an outbox delivers. */
 export interface OutboxOwner {
   readonly socket: Socket;
   readonly encrypted: boolean;
-  /** The socket holds more than its high-water mark now; `drain` will follow. */
+  /** The socket takes no more for now. */
   onCongested(): void;
+  /** Everything that was held for it has left. Follows by the socket's `drain` where that holds it. */
+  onWritable(): void;
 }
 
 export class Outbox {
   private buffer: Buffer = Buffer.allocUnsafeSlow(OUTBOX_BYTES);
   private length = 0;
+  /** Whom the bytes are for: `owners[i]` gets those up to `ends[i]`, `owner` those behind the last of `count`. */
+  private readonly owners: (OutboxOwner | null)[] = [];
+  private readonly ends: number[] = [];
+  private count = 0;
   private owner: OutboxOwner | null = null;
-  /** Inside a read callback: appends wait for its end. */
-  private turns = 0;
-
+  /** Inside an event: appends wait for its end. */
+  private nested = 0;
+  private collecting = false;
+  /** The end of the loop's turn will be noticed, and `reads` counts from its start; otherwise since the last look. */
+  private watching = false;
+  private reads = 0;
+  private readonly onTurnEnd = (): void => this.turnEnded();
   private readonly clock: Clock;
 
   constructor(clock: Clock = systemClock) {
     this.clock = clock;
   }
 
-  /** A turn begins: what is written is collected, and time stands still. Every begin needs its end. */
+  /** An event begins: what is written is collected, and time stands still. Every begin needs its end. */
   begin(): void {
-    if (this.turns === 0) this.clock.hold();
-    this.turns++;
+    if (this.nested === 0) this.clock.hold();
+    this.nested++;
   }
 
   end(): void {
-    this.turns--;
-    if (this.turns > 0) return;
+    this.nested--;
+    if (this.nested > 0) return;
     this.clock.release();
-    this.flush();
+    this.reads++;
+    if (!this.watching && (this.collecting || this.reads === LOOK_EVERY)) {
+      this.watching = true;
+      this.reads = 1;
+      setImmediate(this.onTurnEnd);
+    }
+    if (!this.watching || this.length > WORTH_A_WRITE) this.flush();
   }
 
   appendText(owner: OutboxOwner, text: string): void {
     if (this.owner !== owner) this.switchTo(owner);
     if (this.length + text.length > OUTBOX_BYTES) {
       this.flush();
-      this.owner = owner;
       if (text.length > OUTBOX_BYTES) {
-        this.write(owner, Buffer.from(text, 'latin1'));
+        if (!owner.socket.write(Buffer.from(text, 'latin1'))) owner.onCongested();
         return;
       }
+      this.owner = owner;
     }
     this.length += writeLatin1(this.buffer, text, this.length);
-    if (this.turns === 0) this.flush();
+    if (this.nested === 0) this.flush();
   }
 
   appendBytes(owner: OutboxOwner, bytes: Uint8Array, start: number, end: number): void {
@@ -73,34 +100,44 @@ export class Outbox {
       this.copy(bytes, from, count);
       from += count;
     }
-    if (this.turns === 0) this.flush();
+    if (this.nested === 0) this.flush();
   }
 
-  /** Drops what is collected for a socket that is being destroyed. */
-  discard(owner: OutboxOwner): void {
-    if (this.owner !== owner) return;
-    this.owner = null;
-    this.length = 0;
-  }
-
+  /** Writes all that is collected, in order; what was for sockets that are destroyed meanwhile is dropped. */
   flush(): void {
-    const { owner, length } = this;
-    this.owner = null;
-    this.length = 0;
-    if (owner === null || length === 0) return;
-    const { socket } = owner;
-    if (socket.destroyed) return;
-    const wasEmpty = socket.writableLength === 0;
-    const bytes = this.buffer.subarray(0, length);
-    if (owner.encrypted) {
-      // TLS reuse is safe only if nothing was queued before; its writableLength is never 0 right after a write.
-      this.write(owner, wasEmpty ? bytes : Buffer.from(bytes));
-      return;
+    this.switchTo(null);
+    const { count, owners, ends, buffer } = this;
+    if (count === 0) return;
+    let congested: OutboxOwner[] | null = null;
+    let start = 0;
+    for (let i = 0; i < count; i++) {
+      const owner = owners[i] as OutboxOwner;
+      const end = ends[i] as number;
+      owners[i] = null;
+      if (!owner.socket.destroyed && !this.write(owner, buffer.subarray(start, end))) (congested ??= []).push(owner);
+      start = end;
     }
-    const roomy = socket.write(bytes);
-    if (!wasEmpty || socket.writableLength > 0) this.buffer = Buffer.allocUnsafeSlow(OUTBOX_BYTES);
-    // Only now: the owner may append in turn.
-    if (!roomy) owner.onCongested();
+    this.count = 0;
+    this.length = 0;
+    // Only now: they may append in turn.
+    if (congested !== null) for (const owner of congested) owner.onCongested();
+  }
+
+  private turnEnded(): void {
+    this.watching = false;
+    this.collecting = this.reads >= MANY_READS;
+    this.reads = 0;
+    this.flush();
+  }
+
+  /** False if the socket takes no more for now. */
+  private write(owner: OutboxOwner, bytes: Buffer): boolean {
+    const { socket, encrypted } = owner;
+    // TLS reuse is safe only if nothing was queued before; its writableLength is never 0 right after a write.
+    if (encrypted) return socket.write(socket.writableLength === 0 ? bytes : Buffer.from(bytes));
+    if (writeNow(socket, bytes, owner)) return true;
+    if (this.buffer.buffer === bytes.buffer) this.buffer = Buffer.allocUnsafeSlow(OUTBOX_BYTES);
+    return false;
   }
 
   private copy(bytes: Uint8Array, from: number, count: number): void {
@@ -114,12 +151,13 @@ export class Outbox {
     this.length += count;
   }
 
-  private switchTo(owner: OutboxOwner): void {
-    this.flush();
+  private switchTo(owner: OutboxOwner | null): void {
+    const { count, length } = this;
+    if (this.owner !== null && length > (count === 0 ? 0 : (this.ends[count - 1] as number))) {
+      this.owners[count] = this.owner;
+      this.ends[count] = length;
+      this.count = count + 1;
+    }
     this.owner = owner;
-  }
-
-  private write(owner: OutboxOwner, bytes: Buffer): void {
-    if (!owner.socket.write(bytes)) owner.onCongested();
   }
 }

@@ -56,13 +56,9 @@ export class Transport {
     socket.on('close', () => {
       if (this.closed) return;
       this.closed = true;
-      outbox.discard(this);
       this.turn(() => this.owner.onClosed(this.error));
     });
-    socket.on('drain', () => {
-      this.congested = false;
-      if (!this.closed) this.turn(() => this.owner.onWritable());
-    });
+    socket.on('drain', () => this.onWritable());
   }
 
   /** The callback for `onread` of sockets that we dial, and for `adopt`. */
@@ -117,6 +113,11 @@ export class Transport {
     this.owner.onCongested();
   }
 
+  onWritable(): void {
+    this.congested = false;
+    if (!this.closed) this.turn(() => this.owner.onWritable());
+  }
+
   pause(): void {
     this.socket.pause();
   }
@@ -139,13 +140,11 @@ export class Transport {
 
   /** Ends at once, queued bytes lost; the far side sees FIN, or RST if it sent what was not read. */
   destroy(): void {
-    this.outbox.discard(this);
     this.socket.destroy();
   }
 
   /** Ends at once with RST, so that a cut body is not taken for a whole one. */
   reset(): void {
-    this.outbox.discard(this);
     if (this.encrypted) resetTls(this.socket as TLSSocket);
     else this.socket.resetAndDestroy();
   }

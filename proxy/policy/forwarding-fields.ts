@@ -37,6 +37,7 @@ const FORWARDED: ReadonlySet<string> = new Set(['forwarded', 'x-real-ip', 'x-req
 export function stampForwarding(head: RequestHead, caller: Sender, own: string, random: Random): string {
   const { fields } = head;
   let requestId = '';
+  let hasRequestId = false;
   let hasProto = false;
   let clientCert = '';
   const { names } = fields;
@@ -50,6 +51,7 @@ export function stampForwarding(head: RequestHead, caller: Sender, own: string, 
       fields.remove(lower);
       i--;
     } else if (lower === 'x-request-id') {
+      hasRequestId = true;
       requestId = fields.values[i] as string;
     } else if (lower === 'x-forwarded-proto') {
       hasProto = true;
@@ -58,7 +60,7 @@ export function stampForwarding(head: RequestHead, caller: Sender, own: string, 
     }
   }
   if (requestId === '' || requestId.length > MAX_REQUEST_ID) {
-    fields.remove('x-request-id');
+    if (hasRequestId) fields.remove('x-request-id');
     requestId = random.uuid();
     fields.append('x-request-id', requestId);
   }

@@ -6,6 +6,7 @@ class Owner implements OutboxOwner {
   readonly socket: OutboxOwner['socket'];
   readonly encrypted: boolean;
   congestions = 0;
+  relieved = 0;
   readonly whenCongested: () => void;
 
   constructor(socket: OutboxOwner['socket'], encrypted: boolean, whenCongested: () => void = () => {}) {
@@ -17,6 +18,10 @@ class Owner implements OutboxOwner {
   onCongested(): void {
     this.congestions++;
     this.whenCongested();
+  }
+
+  onWritable(): void {
+    this.relieved++;
   }
 }
 
@@ -106,14 +111,69 @@ test('a text longer than the buffer arrives whole, after what was there before',
   expect((await read(pair.far, 200_006)).toString()).toBe(`first ${long}`);
 });
 
-test('what is discarded is never sent', async () => {
-  using pair = await plainEnds();
+test('what was collected for a socket that is destroyed is dropped, and nothing else', async () => {
+  using one = await plainEnds();
+  using two = await plainEnds();
   const outbox = new Outbox();
-  const owner = new Owner(pair.near, false);
   outbox.begin();
-  outbox.appendText(owner, 'never');
-  outbox.discard(owner);
-  outbox.appendText(owner, 'this');
+  outbox.appendText(new Owner(one.near, false), 'never');
+  outbox.appendText(new Owner(two.near, false), 'this');
+  one.near.destroy();
   outbox.end();
-  expect((await read(pair.far, 4)).toString()).toBe('this');
+  expect((await read(two.far, 4)).toString()).toBe('this');
+});
+
+describe('where a turn of the loop brings many reads', () => {
+  /** As many events as it takes for an outbox to collect. */
+  async function collecting(outbox: Outbox): Promise<void> {
+    for (let i = 0; i < 200; i++) event(outbox, () => {});
+    await nextTurn();
+  }
+
+  function event(outbox: Outbox, append: () => void): void {
+    outbox.begin();
+    append();
+    outbox.end();
+  }
+
+  function nextTurn(): Promise<void> {
+    return new Promise((resolve) => setImmediate(resolve));
+  }
+
+  test('the writes of all of them are made at its end, each in one piece and in order', async () => {
+    using one = await plainEnds();
+    using two = await plainEnds();
+    const outbox = new Outbox();
+    const [first, second] = [new Owner(one.near, false), new Owner(two.near, false)];
+    await collecting(outbox);
+    for (let i = 0; i < 5; i++) {
+      event(outbox, () => outbox.appendText(first, `a${i}`));
+      event(outbox, () => outbox.appendText(second, `b${i}`));
+    }
+    expect([one.near.bytesWritten, two.near.bytesWritten]).toEqual([0, 0]);
+    await nextTurn();
+    expect([one.near.bytesWritten, two.near.bytesWritten]).toEqual([10, 10]);
+    expect((await read(one.far, 10)).toString()).toBe('a0a1a2a3a4');
+    expect((await read(two.far, 10)).toString()).toBe('b0b1b2b3b4');
+  });
+
+  test('what is much does not wait for that', async () => {
+    using pair = await plainEnds();
+    const outbox = new Outbox();
+    const owner = new Owner(pair.near, false);
+    await collecting(outbox);
+    event(outbox, () => outbox.appendBytes(owner, pattern(70_000), 0, 70_000));
+    expect(pair.near.bytesWritten).toBe(70_000);
+  });
+
+  test('where they have become few, a write leaves with the read that caused it', async () => {
+    using pair = await plainEnds();
+    const outbox = new Outbox();
+    const owner = new Owner(pair.near, false);
+    await collecting(outbox);
+    event(outbox, () => outbox.appendText(owner, 'late '));
+    await nextTurn();
+    event(outbox, () => outbox.appendText(owner, 'at once'));
+    expect(pair.near.bytesWritten).toBe('late at once'.length);
+  });
 });
