@@ -244,7 +244,7 @@ function responseChanges(route: Route, backend: Backend, request: RequestHead, s
   const removed = specs.flatMap(({ kind, config }) =>
     kind === 'ResponseHeaderModifier' ? (config as HeaderModifierConfig).remove : [],
   );
-  const before = new Fields([...removed], Array(removed.length).fill(SOME_VALUE), null);
+  const before = new Fields([...removed], Array(removed.length).fill(SOME_VALUE));
   const head = new ResponseHead(200, 'OK', copyFields(before), 0, -1, 11, false, -1, null);
   backend.policies.response(head, request, APPLICATION);
   route.policies.response(head, request, APPLICATION);
@@ -254,7 +254,7 @@ function responseChanges(route: Route, backend: Backend, request: RequestHead, s
 const SOME_VALUE = '…';
 
 function copyFields({ names, values }: Fields): Fields {
-  return new Fields([...names], [...values], null);
+  return new Fields([...names], [...values]);
 }
 
 /** By lower-case name, several values joined as RFC 9110 section 5.3 joins them. */

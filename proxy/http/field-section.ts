@@ -16,7 +16,7 @@ import {
 import { contentLength, isChunked } from './framing.ts';
 import type { HeadScanner } from './head-scanner.ts';
 import { ConnectionOptions, mayBeTrailer } from './hop-by-hop.ts';
-import { Fields } from './message.ts';
+import { Fields, initialOf } from './message.ts';
 
 const BAD_LENGTH = fault('length', 'Content-Length is not one number of digits below 2^53');
 const TWO_LENGTHS = fault('length', 'more than one Content-Length');
@@ -117,9 +117,8 @@ function valueOf(scanner: HeadScanner, line: number): string {
  */
 export function endToEndFields(scanner: HeadScanner, nominated: readonly string[] | null, host: string | null): Fields {
   const { text, spans, kinds, count } = scanner;
-  const names: string[] = [];
-  const values: string[] = [];
   let wire = '';
+  let initials = 0;
   let runStart = scanner.fieldsStart;
   let lineStart = runStart;
   for (let i = 0, at = 0; i < count; i++, at += 4) {
@@ -128,30 +127,32 @@ export function endToEndFields(scanner: HeadScanner, nominated: readonly string[
     const valueEnd = spans[at + 3] as number;
     const nextLine = i + 1 < count ? (spans[at + 4] as number) : text.length - 2;
     const kind = kinds[i] as number;
-    const name = text.slice(lineStart, nameEnd);
     const kept = kind === PLAIN || kind === HOST;
-    if (!kept || (nominated !== null && nominated.includes(name.toLowerCase()))) {
+    if (!kept || (nominated !== null && nominated.includes(text.slice(lineStart, nameEnd).toLowerCase()))) {
       wire += text.slice(runStart, lineStart);
       runStart = nextLine;
     } else {
-      const raw = text.slice(valueStart, valueEnd);
-      const value = kind === HOST && host !== null ? host : raw;
-      names.push(name);
-      values.push(value);
+      initials |= initialOf(text.charCodeAt(lineStart));
+      const respelled = kind === HOST && host !== null && !isAt(text, valueStart, valueEnd, host);
       if (
+        respelled ||
         valueStart !== nameEnd + 2 ||
         nextLine !== valueEnd + 2 ||
-        value !== raw ||
         text.charCodeAt(nameEnd + 1) !== 0x20
       ) {
-        wire += `${text.slice(runStart, lineStart)}${name}: ${value}\r\n`;
+        const value = respelled ? host : text.slice(valueStart, valueEnd);
+        wire += `${text.slice(runStart, nameEnd)}: ${value}\r\n`;
         runStart = nextLine;
       }
     }
     lineStart = nextLine;
   }
   wire += text.slice(runStart, text.length - 2);
-  return new Fields(names, values, wire);
+  return Fields.spelled(wire, initials);
+}
+
+function isAt(text: string, start: number, end: number, expected: string): boolean {
+  return end - start === expected.length && text.startsWith(expected, start);
 }
 
 /** The fields of a complete trailer section that may be passed on; null if none is left. */

@@ -35,7 +35,7 @@ export function requestHead(head: RequestHead, length: number, extra: string): s
   const target = method === 'CONNECT' ? head.authority : head.path;
   let text = `${method} ${target} HTTP/1.1\r\n`;
   // HTTP/1.0 and HTTP/2 callers may have sent none; HTTP/1.1 needs one, be it empty (RFC 9112 section 3.2).
-  if (!fields.has('host')) text += `Host: ${head.authority}\r\n`;
+  if (!leadsWithHost(fields.wire) && !fields.has('host')) text += `Host: ${head.authority}\r\n`;
   text += fields.wire;
   if (length > 0) text += `Content-Length: ${length}\r\n`;
   else if (length === UNKNOWN_LENGTH) text += 'Transfer-Encoding: chunked\r\n';
@@ -44,6 +44,11 @@ export function requestHead(head: RequestHead, length: number, extra: string): s
   if (head.acceptsTrailers) text += 'TE: trailers\r\n';
   if (head.upgrade !== null) text += `Upgrade: ${head.upgrade}\r\n`;
   return `${text}${connectionLine(head)}${extra}\r\n`;
+}
+
+/** Most do; to know it the fields need not be taken apart. */
+function leadsWithHost(wire: string): boolean {
+  return wire.startsWith('Host:') || wire.startsWith('host:');
 }
 
 function connectionLine(head: RequestHead): string {

@@ -68,13 +68,14 @@ export function responseBlock(head: ResponseHead, length: number, method: string
 
 /** A trailer section, or fields alone. Names that are the codec's own business are left out. */
 export function fieldsBlock(fields: Fields): string {
-  const wire = fields.readyWire;
-  if (wire === null) return encode(fields);
-  const known = knownBlock(wire);
-  if (known !== undefined) return known;
-  const block = encode(fields);
-  rememberBlock(wire, block);
-  return block;
+  const { arrived, added } = fields;
+  if (arrived === null) return encode(fields);
+  let block = knownBlock(arrived);
+  if (block === undefined) {
+    block = linesBlock(arrived);
+    rememberBlock(arrived, block);
+  }
+  return added === '' ? block : block + linesBlock(added);
 }
 
 function encode(fields: Fields): string {
@@ -92,14 +93,16 @@ function encode(fields: Fields): string {
 
 function linesBlock(lines: string): string {
   let block = '';
+  let varying = '';
   for (let at = 0; at < lines.length; ) {
     const colon = lines.indexOf(':', at);
     const end = lines.indexOf('\r\n', colon);
     const name = spelledName(lines.slice(at, colon));
-    if (!name.framing) block += name.literal + text(lines.slice(colon + 2, end));
+    if (name.varies) varying += name.literal + text(lines.slice(colon + 2, end));
+    else if (!name.framing) block += name.literal + text(lines.slice(colon + 2, end));
     at = end + 2;
   }
-  return block;
+  return block + varying;
 }
 
 function text(value: string): string {

@@ -14,19 +14,45 @@ export type HttpVersion = 10 | 11 | 20;
 /**
  * End-to-end fields, in order, names in the case they arrived in; a name may stand more than once.
  *
- * `wire` is their HTTP/1.1 spelling (`Name: value\r\n` each). The HTTP/1 parser hands it over ready made, since the
- * common request is forwarded as it came; additions extend it, a removal drops it and the next reader rebuilds it.
+ * The HTTP/1 parser hands them over as one text, since the common message is forwarded as it came: they are taken apart
+ * only when somebody looks at one that may be there, which the initials of the names tell. What is added stands beside
+ * that text; a removal drops it, and the next reader spells the fields anew.
  * Names are compared without regard to ASCII case; callers pass lower case.
  */
 export class Fields {
-  readonly names: string[];
-  readonly values: string[];
-  private spelled: string | null;
+  private nameList: string[] | null;
+  private valueList: string[] | null;
+  private arrivedText: string | null;
+  private addedText = '';
+  /** A bit for each letter that a name begins with. */
+  private initials: number;
 
-  constructor(names: string[] = [], values: string[] = [], wire: string | null = names.length === 0 ? '' : null) {
-    this.names = names;
-    this.values = values;
-    this.spelled = wire;
+  constructor(names: string[] = [], values: string[] = []) {
+    this.nameList = names;
+    this.valueList = values;
+    this.arrivedText = names.length === 0 ? '' : null;
+    this.initials = names.length === 0 ? 0 : ANY_INITIAL;
+  }
+
+  /** Of `wire`, each field as `Name: value\r\n` exactly; `initials` has the `initialOf` of each name. */
+  static spelled(wire: string, initials: number): Fields {
+    const fields = new Fields();
+    fields.arrivedText = wire;
+    fields.initials = initials;
+    if (wire !== '') {
+      fields.nameList = null;
+      fields.valueList = null;
+    }
+    return fields;
+  }
+
+  get names(): readonly string[] {
+    return this.nameList ?? this.takeApart();
+  }
+
+  get values(): readonly string[] {
+    if (this.valueList === null) this.takeApart();
+    return this.valueList as string[];
   }
 
   get size(): number {
@@ -35,16 +61,23 @@ export class Fields {
 
   /** Each field as `Name: value\r\n`. */
   get wire(): string {
-    if (this.spelled !== null) return this.spelled;
-    let wire = '';
-    for (let i = 0; i < this.names.length; i++) wire += `${this.names[i]}: ${this.values[i]}\r\n`;
-    this.spelled = wire;
-    return wire;
+    if (this.arrivedText === null) this.spell();
+    return this.addedText === '' ? (this.arrivedText as string) : this.arrivedText + this.addedText;
   }
 
-  /** `wire` where it is ready made, else null: for who can do without. */
-  get readyWire(): string | null {
-    return this.spelled;
+  /** The part of `wire` that repeats from message to message, where it is ready made; `added` follows it. */
+  get arrived(): string | null {
+    return this.arrivedText;
+  }
+
+  /** What was appended to `arrived`, spelled like it. */
+  get added(): string {
+    return this.addedText;
+  }
+
+  /** May one of the names begin with one of these letters (`initialOf`)? */
+  mayHold(initials: number): boolean {
+    return (this.initials & initials) !== 0;
   }
 
   /** The first value of `name` (lower case), or undefined. */
@@ -66,9 +99,12 @@ export class Fields {
 
   /** Appends a field, keeping those of the same name. */
   append(name: string, value: string): void {
-    this.names.push(name);
-    this.values.push(value);
-    if (this.spelled !== null) this.spelled += `${name}: ${value}\r\n`;
+    this.initials |= initialOf(name.charCodeAt(0));
+    if (this.nameList !== null) {
+      this.nameList.push(name);
+      (this.valueList as string[]).push(value);
+    }
+    if (this.arrivedText !== null) this.addedText += `${name}: ${value}\r\n`;
   }
 
   /** Replaces every field of this name by one, at the place of the first (or at the end). */
@@ -79,8 +115,8 @@ export class Fields {
       return;
     }
     if (this.values[at] === value && this.indexOf(name.toLowerCase(), at + 1) < 0) return;
-    this.values[at] = value;
-    this.spelled = null;
+    (this.valueList as string[])[at] = value;
+    this.forgetText();
     this.removeFrom(name.toLowerCase(), at + 1);
   }
 
@@ -89,17 +125,54 @@ export class Fields {
     this.removeFrom(name, 0);
   }
 
+  /** Fields of their own that hold the same. */
+  copy(): Fields {
+    return this.arrivedText === null
+      ? new Fields([...this.names], [...this.values])
+      : Fields.spelled(this.wire, this.initials);
+  }
+
   private removeFrom(name: string, start: number): void {
     let at = this.indexOf(name, start);
     if (at < 0) return;
-    this.spelled = null;
+    this.forgetText();
     for (; at >= 0; at = this.indexOf(name, at)) {
-      this.names.splice(at, 1);
-      this.values.splice(at, 1);
+      (this.nameList as string[]).splice(at, 1);
+      (this.valueList as string[]).splice(at, 1);
     }
   }
 
+  /** Both lists are there when it is called. */
+  private forgetText(): void {
+    this.arrivedText = null;
+    this.addedText = '';
+  }
+
+  private spell(): void {
+    const { names, values } = this;
+    let wire = '';
+    for (let i = 0; i < names.length; i++) wire += `${names[i]}: ${values[i]}\r\n`;
+    this.arrivedText = wire;
+  }
+
+  private takeApart(): string[] {
+    const { wire } = this;
+    const names: string[] = [];
+    const values: string[] = [];
+    for (let at = 0; at < wire.length; ) {
+      const colon = wire.indexOf(':', at);
+      const end = wire.indexOf('\r\n', colon);
+      names.push(wire.slice(at, colon));
+      values.push(wire.slice(colon + 2, end));
+      at = end + 2;
+    }
+    this.nameList = names;
+    this.valueList = values;
+    return names;
+  }
+
   private indexOf(name: string, start: number): number {
+    if (!this.mayHold(initialOf(name.charCodeAt(0)))) return -1;
     const { names } = this;
     for (let i = start; i < names.length; i++) {
       const candidate = names[i] as string;
@@ -107,6 +180,13 @@ export class Fields {
     }
     return -1;
   }
+}
+
+const ANY_INITIAL = -1;
+
+/** The bit of names that begin with this character, in either case. */
+export function initialOf(character: number): number {
+  return 1 << (character & 31);
 }
 
 /**

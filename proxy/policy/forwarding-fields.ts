@@ -3,7 +3,7 @@
  * that an application can believe what it reads. One pass over the names; most requests have none of them.
  */
 import type { Random } from '../../shared/random.ts';
-import type { Fields, RequestHead } from '../http/message.ts';
+import { type Fields, initialOf, type RequestHead } from '../http/message.ts';
 import type { PolicyContext } from './policy.ts';
 
 /** What stamping must know of the caller beyond what policies may. */
@@ -18,6 +18,8 @@ const LOWER_F = 0x66;
 const LOWER_X = 0x78;
 const LOWER_W = 0x77;
 const ASCII_CASE = 0x20;
+const STAMPED: number = initialOf(LOWER_F) | initialOf(LOWER_X) | initialOf(LOWER_W);
+const NONE: readonly string[] = [];
 /** A longer one is replaced: it stands in every log line on the way. */
 const MAX_REQUEST_ID = 128;
 
@@ -40,7 +42,7 @@ export function stampForwarding(head: RequestHead, caller: Sender, own: string, 
   let hasRequestId = false;
   let hasProto = false;
   let clientCert = '';
-  const { names } = fields;
+  const names = fields.mayHold(STAMPED) ? fields.names : NONE;
   for (let i = 0; i < names.length; i++) {
     const name = names[i] as string;
     const first = name.charCodeAt(0) | ASCII_CASE;

@@ -99,7 +99,7 @@ class Copy implements ForwardHost {
 /** Policies of the backend may still change the request's own head. */
 function twin(head: RequestHead): RequestHead {
   const { method, scheme, authority, path, length, version, close, acceptsTrailers } = head;
-  const fields = new Fields([...head.fields.names], [...head.fields.values], head.fields.readyWire);
+  const fields = head.fields.copy();
   const copy = new RequestHead(
     method,
     scheme,

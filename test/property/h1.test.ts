@@ -104,6 +104,16 @@ interface Read<Head> {
   refused: string | null;
 }
 
+/** For comparing: what fields hold, however they hold it. */
+function told(read: Read<RequestHead> | Read<ResponseHead>): object {
+  const pairs = ({ names, values }: Fields): string[][] => names.map((name, i) => [name, values[i] as string]);
+  return {
+    ...read,
+    heads: read.heads.map((head) => ({ ...head, fields: pairs(head.fields) })),
+    trailers: read.trailers === null ? null : pairs(read.trailers),
+  };
+}
+
 function readRequests(text: string): Read<RequestHead> {
   const read: Read<RequestHead> = { heads: [], body: '', trailers: null, ends: 0, refused: null };
   const parser = new RequestParser(
@@ -155,7 +165,7 @@ test('A request written is the request read.', () => {
       );
       const tail = chunked && trailers.length > 0 ? fieldsOf(trailers) : null;
       const read = readRequests(requestHead(head, length, '') + bodyOf(body, chunked, tail));
-      expect(read).toEqual({ heads: [head], body, trailers: tail, ends: 1, refused: null });
+      expect(told(read)).toEqual(told({ heads: [head], body, trailers: tail, ends: 1, refused: null }));
     }),
     { ...SEED, numRuns: 400 },
   );
@@ -193,9 +203,8 @@ test('A response written is the response read.', () => {
       parser.expect(method, null);
       const bytes = Buffer.from(text, 'latin1');
       expect(parser.feed(bytes, 0, bytes.length)).toBe(bytes.length);
-      for (const seen of read.heads) void seen.fields.wire;
-      void head.fields.wire;
-      expect(read).toEqual({ heads: [head], body: bodiless ? '' : body, trailers: null, ends: 1, refused: null });
+      const written = { heads: [head], body: bodiless ? '' : body, trailers: null, ends: 1, refused: null };
+      expect(told(read)).toEqual(told(written));
     }),
     { ...SEED, numRuns: 400 },
   );
