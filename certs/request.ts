@@ -2,7 +2,7 @@
 import { err, ok, type Result } from '../shared/result.ts';
 
 export interface RequestOptions {
-  readonly method?: 'GET' | 'POST';
+  readonly method?: 'GET' | 'POST' | 'PATCH';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   /** PEM; the runtime's own roots without `ca`. */

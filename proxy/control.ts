@@ -20,13 +20,16 @@ import {
   createReadinessServer,
   type Readiness,
 } from './admin/routes.ts';
+import { AppBehind } from './app-behind.ts';
 import type { Bootstrap } from './config/bootstrap.ts';
 import type { IsOwnListener } from './config/link.ts';
 import type { Snapshot } from './config/snapshot.ts';
 import { PolicySource } from './config/sources.ts';
+import { hasIPv6, ipv4Only } from './families.ts';
 import { type Binding, bind } from './listener/bind.ts';
 import { OwnCertificate } from './own-certificate.ts';
 import { explainInForce, policyTestsOf } from './questions.ts';
+import { Rollout } from './rollout.ts';
 import { releaseStartMemory } from './start-memory.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import type { SpanExport } from './telemetry/otel.ts';
@@ -35,6 +38,7 @@ import type { Party } from './telemetry/record.ts';
 import { tracingSettings } from './telemetry/sampling.ts';
 import { policyReloads, registerControlGauges, threadRestarts } from './telemetry/weft-series.ts';
 import { DataThreads, type ThreadBindings } from './threads.ts';
+import { dnsQuestions } from './upstream/dns.ts';
 import { HealthChecks } from './upstream/health.ts';
 import { makeProbe } from './upstream/probe.ts';
 import { VERSION } from './version.ts';
@@ -61,6 +65,7 @@ export interface ControlOptions {
 export class Control {
   private readonly bootstrap: Bootstrap;
   private readonly env: ControlOptions['env'];
+  private readonly app: AppBehind;
   private readonly clock: Clock = systemClock;
   private readonly logger: Logger;
   private readonly stdout: { write(lines: string): void };
@@ -71,33 +76,37 @@ export class Control {
   private readonly policy: PolicySource;
   private readonly certificate: OwnCertificate;
   private readonly health: HealthChecks;
+  private readonly rollout: Rollout;
   private readonly bindings: Binding[][] = [];
   private readonly servers: Server[] = [];
   private isOwn: IsOwnListener = () => false;
   private spanExport: SpanExport | null = null;
   private snapshot: Snapshot | null = null;
-  private next: Snapshot | null = null;
-  private applying = false;
   private listening = false;
   private drained: Promise<void> | null = null;
+  private drainingSince = 0;
   private ended: Promise<void> | null = null;
   private readonly onQuit: () => void;
 
-  /** Binds every port; throws if one is taken. `onQuit` is called when the admin server asks for the end. */
+  /**
+   * Binds every port; throws if one is taken, or what injection wrote cannot be read. `onQuit` is called when the admin
+   * server asks for the end.
+   */
   constructor({ bootstrap, env, workerEntry }: ControlOptions, onQuit: () => void) {
     const stdout = pino.destination({ dest: 1, sync: false, maxLength: MOST_WAITING_LOG });
     stdout.on('drop', () => this.droppedWrites++);
     this.stdout = stdout;
-    this.bootstrap = bootstrap;
+    this.bootstrap = hasIPv6() ? bootstrap : ipv4Only(bootstrap);
     this.env = env;
     this.onQuit = onQuit;
+    this.app = new AppBehind(env, (problem) => this.logger.debug({ problem }, "the application's metrics"));
     this.logger = pino({ base: { pod: bootstrap.pod, namespace: bootstrap.namespace } }, stdout);
     const { namespace, labels, serviceAccount } = bootstrap;
     this.policy = new PolicySource(
       bootstrap.policy,
       { namespace, labels, serviceAccount },
       {
-        onSnapshot: (snapshot) => void this.apply(snapshot),
+        onSnapshot: (snapshot) => void this.rollout.apply(snapshot),
         onProblems: (problems) => this.refusePolicy(problems),
         onTestFailures: (failures) => {
           for (const failure of failures) this.logger.warn({ problem: formatProblem(failure) }, 'policy test fails');
@@ -107,6 +116,7 @@ export class Control {
       policyTestsOf(bootstrap),
     );
     this.health = this.makeHealthChecks();
+    this.rollout = this.makeRollout();
     this.certificate = new OwnCertificate(this.clock, this.logger, this.metrics, (identity) =>
       this.useIdentity(identity),
     );
@@ -130,8 +140,8 @@ export class Control {
     const sources = this.adminSources();
     this.threads.start();
     await this.serve('admin', createAdminServer(sources), bootstrap.admin);
-    await this.serve('metrics', createMetricsServer(sources), bootstrap.metrics);
-    await this.serve('ready', createReadinessServer(sources), bootstrap.ready);
+    await this.serve('metrics', createMetricsServer(this.app.metricsBeside(sources)), bootstrap.metrics);
+    await this.serve('ready', createReadinessServer(sources, this.app.questions), bootstrap.ready);
     await this.certificate.start({ ...bootstrap, workloadApi: this.env['SPIFFE_ENDPOINT_SOCKET'] ?? '' });
     await this.policy.start();
   }
@@ -140,7 +150,9 @@ export class Control {
   async drain(): Promise<void> {
     const patience = this.bootstrap.drain * 1000;
     const last = Math.min(LAST_REQUESTS_MS, patience / 4);
-    await atMost(patience - last, this.startDrain());
+    const drained = this.startDrain();
+    // A preStop hook may have begun it: the pod's grace period counts from there.
+    await atMost(Math.max(0, patience - last - (this.clock.now() - this.drainingSince)), drained);
     this.closeBindings();
     await atMost(last, this.threads.close());
     await this.stop();
@@ -150,6 +162,7 @@ export class Control {
   private startDrain(): Promise<void> {
     if (this.drained === null) {
       this.logger.info('draining');
+      this.drainingSince = this.clock.now();
       this.drained = this.threads.drain();
     }
     return this.drained;
@@ -164,6 +177,7 @@ export class Control {
   private async end(): Promise<void> {
     this.policy.close();
     this.health.close();
+    this.rollout.close();
     this.certificate.close();
     await this.threads.stop();
     for (const server of this.servers) {
@@ -235,26 +249,22 @@ export class Control {
     });
   }
 
-  private async apply(snapshot: Snapshot): Promise<void> {
-    this.next = snapshot;
-    if (this.applying) return;
-    this.applying = true;
-    while (this.next !== null) {
-      const candidate: Snapshot = this.next;
-      this.next = null;
-      const error = await this.threads.apply(candidate);
-      if (error === null) {
-        this.snapshot = candidate;
-        this.health.update(candidate.clusters);
-        policyReloads(this.metrics, 'applied').inc();
-        this.logger.info({ hash: candidate.hash, services: candidate.services.length }, 'policy applied');
+  private makeRollout(): Rollout {
+    return new Rollout((snapshot) => this.threads.apply(snapshot), this.clock, dnsQuestions(), {
+      onApplied: (snapshot, isNew, longestTurnMs) => {
+        this.snapshot = snapshot;
+        this.health.update(snapshot.clusters);
+        if (isNew) policyReloads(this.metrics, 'applied').inc();
+        const turnMs = Math.round(longestTurnMs * 100) / 100;
+        const fields = { hash: snapshot.hash, services: snapshot.services.length, turnMs };
+        this.logger.info(fields, isNew ? 'policy applied' : 'addresses applied');
         this.listenWhenReady();
-      } else {
+      },
+      onRefused: ({ hash }, error) => {
         policyReloads(this.metrics, 'refused').inc();
-        this.logger.error({ error, hash: candidate.hash }, 'a data thread cannot use the policy: the last one stays');
-      }
-    }
-    this.applying = false;
+        this.logger.error({ error, hash }, 'a data thread cannot use the policy: the last one stays');
+      },
+    });
   }
 
   private refusePolicy(problems: readonly Problem[]): void {
@@ -317,7 +327,7 @@ export class Control {
         snapshot: this.snapshot,
       }),
       clusters: async () => mergeClusters((await this.threads.report()).map(({ clusters }) => clusters)),
-      explain: (question) => explainInForce(this.snapshot, question, this.isOwn),
+      explain: (question) => explainInForce(this.snapshot, question, this.certificate.identity?.spiffeId, this.isOwn),
       certs: () => (this.certificate.identity === null ? [] : [this.certificate.identity]),
       metricsText: async () => {
         for (const { thread, metrics } of await this.threads.report()) this.reports.update(thread, metrics);
@@ -363,10 +373,6 @@ function bindOrExplain(name: string, host: string, port: number, threads: number
   try {
     return bind(host, port, threads);
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? '';
-    // The default is dual stack; a host without IPv6 gets what it has.
-    if (host === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL'))
-      return bindOrExplain(name, '0.0.0.0', port, threads);
     throw new Error(`--${name} ${formatHostPort(host, port)}: ${(error as Error).message}`, { cause: error });
   }
 }

@@ -1,8 +1,9 @@
 /**
  * What the control thread and a data thread say to each other. Everything crosses by postMessage: plain data, file
- * descriptors as numbers, policy as JSON slices that the data thread parses one per turn.
+ * descriptors as numbers, policy in parts, as JSON slices (config/slices).
  */
 import type { Identity } from '../certs/identity.ts';
+import type { SnapshotPart } from './config/snapshot.ts';
 import type { MetricsReport } from './telemetry/metrics.ts';
 import type { Party, SpanRecord } from './telemetry/record.ts';
 import type { TracingSettings } from './telemetry/sampling.ts';
@@ -36,7 +37,7 @@ export interface ListenerHandle {
 }
 
 export type ToData =
-  | { readonly type: 'snapshot'; readonly generation: number; readonly slices: readonly string[] }
+  | { readonly type: 'snapshot'; readonly generation: number; readonly parts: readonly SnapshotPart[] }
   | { readonly type: 'swap'; readonly generation: number }
   | { readonly type: 'identity'; readonly identity: Identity; readonly ticketKeys: Uint8Array }
   | { readonly type: 'listen'; readonly listeners: readonly ListenerHandle[] }
@@ -51,8 +52,14 @@ export type ToData =
 
 export type FromData =
   | { readonly type: 'up' }
-  | { readonly type: 'linked'; readonly generation: number; readonly error: string | null }
-  | { readonly type: 'swapped'; readonly generation: number }
+  /** `longestTurnMs`: for so long the thread served nobody, at most, while it linked or swapped. */
+  | {
+      readonly type: 'linked';
+      readonly generation: number;
+      readonly error: string | null;
+      readonly longestTurnMs: number;
+    }
+  | { readonly type: 'swapped'; readonly generation: number; readonly longestTurnMs: number }
   | { readonly type: 'listening' }
   | {
       readonly type: 'report';
@@ -78,6 +85,9 @@ export interface ClusterReport {
   readonly key: string;
   readonly activeRequests: number;
   readonly connections: number;
+  /** Of adaptive concurrency: requests at a time that are admitted now (0: it is off), and those turned away. */
+  readonly concurrencyLimit: number;
+  readonly concurrencyRefused: number;
   readonly breaker: string;
   /** Of the requests in the breaker's window: those that failed, and all. */
   readonly breakerFailures: number;

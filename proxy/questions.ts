@@ -17,10 +17,14 @@ export function policyTestsOf({ policyTests, namespace, labels, serviceAccount }
   };
 }
 
-/** Links the policy in force once more, here: no data thread is asked. A sentence where the question is wrong. */
+/**
+ * Links the policy in force once more, here: no data thread is asked. `from` is the own SPIFFE ID, undefined without a
+ * certificate. A sentence where the question is wrong.
+ */
 export async function explainInForce(
   snapshot: Snapshot | null,
-  { method, url, headers }: ExplainQuestion,
+  { method, url, headers, serverName }: ExplainQuestion,
+  from: string | undefined,
   isOwn: IsOwnListener,
 ): Promise<object | string> {
   if (snapshot === null) return 'no policy is in force yet';
@@ -29,5 +33,13 @@ export async function explainInForce(
     import('./answers/question.ts'),
   ]);
   const fields = readHeaders(headers);
-  return typeof fields === 'string' ? fields : explainSnapshot(snapshot, { method, url, headers: fields }, isOwn);
+  if (typeof fields === 'string') return fields;
+  const question = {
+    method,
+    url,
+    headers: fields,
+    ...(from === undefined ? {} : { from }),
+    ...(serverName === null ? {} : { serverName }),
+  };
+  return explainSnapshot(snapshot, question, isOwn);
 }

@@ -10,8 +10,8 @@ import { Worker } from 'node:worker_threads';
 import type { Identity } from '../certs/identity.ts';
 import { formatHostPort } from '../shared/address.ts';
 import type { Clock } from '../shared/clock.ts';
-import { toSlices } from './config/slices.ts';
-import type { Snapshot } from './config/snapshot.ts';
+import { toParts } from './config/slices.ts';
+import type { Snapshot, SnapshotPart } from './config/snapshot.ts';
 import type { Binding } from './listener/bind.ts';
 import type { ClusterReport, DataSettings, FromData, ListenerHandle, ToData } from './messages.ts';
 import type { MetricsReport } from './telemetry/metrics.ts';
@@ -51,7 +51,14 @@ export interface ThreadBindings {
 
 interface Generation {
   readonly number: number;
-  readonly slices: readonly string[];
+  readonly parts: readonly SnapshotPart[];
+}
+
+/** How a snapshot was taken by the threads; `longestTurnMs`: none served nobody for longer meanwhile. */
+export interface Applied {
+  /** Why one cannot use it: then none does. */
+  readonly error: string | null;
+  readonly longestTurnMs: number;
 }
 
 export class DataThreads {
@@ -103,18 +110,19 @@ export class DataThreads {
     for (const thread of this.threads) thread.post(this.health);
   }
 
-  /** Links everywhere, then swaps everywhere; resolves with an error text if a thread could not link. */
-  apply(snapshot: Snapshot): Promise<string | null> {
+  /** Links everywhere, then swaps everywhere. */
+  apply(snapshot: Snapshot): Promise<Applied> {
     return this.inTurn(async () => {
       this.generations++;
-      const generation = { number: this.generations, slices: toSlices(snapshot) };
+      const generation = { number: this.generations, parts: toParts(snapshot) };
       const threads = [...this.threads];
-      const results = await Promise.all(threads.map((thread) => thread.link(generation)));
-      const error = results.find((result) => result !== null) ?? null;
-      if (error !== null) return error;
+      const linked = await Promise.all(threads.map((thread) => thread.link(generation)));
+      const error = linked.find((result) => result.error !== null)?.error ?? null;
+      const longest = (turns: readonly Applied[]): number => Math.max(0, ...turns.map((turn) => turn.longestTurnMs));
+      if (error !== null) return { error, longestTurnMs: longest(linked) };
       this.generation = generation;
-      await Promise.all(threads.map((thread) => thread.swap(generation.number)));
-      return null;
+      const swapped = await Promise.all(threads.map((thread) => thread.swap(generation.number)));
+      return { error: null, longestTurnMs: longest([...linked, ...swapped]) };
     });
   }
 
@@ -172,7 +180,7 @@ export class DataThreads {
     if (this.identity !== null) thread.post(this.identity);
     const { generation } = this;
     if (generation !== null && thread.generation !== generation.number) {
-      const error = await thread.link(generation);
+      const { error } = await thread.link(generation);
       if (error !== null) {
         this.events.onNotice('error', 'a new data thread cannot use the policy in force', { error });
         return;
@@ -239,24 +247,34 @@ class DataThread {
     if (this.alive) this.worker.postMessage(message);
   }
 
-  /** Resolves with null, or with why it cannot. A thread that dies meanwhile has no say. */
-  link({ number, slices }: Generation): Promise<string | null> {
-    const { promise, resolve } = Promise.withResolvers<string | null>();
+  /** A thread that dies meanwhile has no say. */
+  link({ number, parts }: Generation): Promise<Applied> {
+    const { promise, resolve } = Promise.withResolvers<Applied>();
     this.ask(
-      { type: 'snapshot', generation: number, slices },
+      { type: 'snapshot', generation: number, parts },
       (answer) => {
         if (answer.type !== 'linked' || answer.generation !== number) return false;
-        resolve(answer.error);
+        resolve(answer);
         return true;
       },
-      () => resolve(null),
+      () => resolve(NOTHING_DONE),
     );
     return promise;
   }
 
-  swap(generation: number): Promise<void> {
+  swap(generation: number): Promise<Applied> {
     this.generation = generation;
-    return this.until({ type: 'swap', generation }, (answer) => answer.type === 'swapped');
+    const { promise, resolve } = Promise.withResolvers<Applied>();
+    this.ask(
+      { type: 'swap', generation },
+      (answer) => {
+        if (answer.type !== 'swapped') return false;
+        resolve({ error: null, longestTurnMs: answer.longestTurnMs });
+        return true;
+      },
+      () => resolve(NOTHING_DONE),
+    );
+    return promise;
   }
 
   listen(listeners: readonly ListenerHandle[]): Promise<void> {
@@ -342,6 +360,8 @@ class DataThread {
     this.events.onExit(reasonOf(this.error), this.error);
   }
 }
+
+const NOTHING_DONE: Applied = { error: null, longestTurnMs: 0 };
 
 interface Question {
   /** True if this is the answer. */

@@ -7,16 +7,18 @@
  */
 import { closeSync, readFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
+import type { HostPort } from '../shared/address.ts';
 import { TurnClock } from '../shared/clock.ts';
-import { FAILURES } from '../shared/errors.ts';
+import { FAILURES, type Failure } from '../shared/errors.ts';
 import { systemRandom } from '../shared/random.ts';
-import { directCluster } from './config/direct-cluster.ts';
-import { type Destination, directDestination, LinkedSnapshot } from './config/link.ts';
+import { Application } from './application.ts';
+import { InTurns } from './config/in-turns.ts';
+import { type Destination, type LinkedSnapshot, linking } from './config/link.ts';
 import { SnapshotAssembly } from './config/slices.ts';
-import type { TelemetrySpec } from './config/snapshot.ts';
+import type { SnapshotPart, TelemetrySpec } from './config/snapshot.ts';
 import { accept } from './listener/accept.ts';
+import { OriginalDestinations } from './listener/original-destination.ts';
 import type { ClusterReport, DataSettings, FromData, ListenerHandle, ToData } from './messages.ts';
 import { Drain } from './net/drain.ts';
 import { IoThread } from './net/io-thread.ts';
@@ -24,23 +26,16 @@ import { MeshTls } from './net/mesh-tls.ts';
 import { connectionLimit, descriptorLimit } from './net/overload.ts';
 import { EXPRESSION, loadExpressions } from './policy/expression.ts';
 import { plainAddress } from './session/caller.ts';
-import { OUTBOUND, toApplication } from './session/resolve.ts';
+import { OUTBOUND, ToApplication } from './session/resolve.ts';
 import { Room } from './session/room.ts';
 import { Story } from './session/story.ts';
 import { inbound, meshPeers, outbound } from './stack.ts';
 import { openAccessLog } from './telemetry/access-log.ts';
 import { Metrics } from './telemetry/metrics.ts';
-import { UNKNOWN_SERVICE } from './telemetry/record.ts';
 import { samplerOf } from './telemetry/sampling.ts';
-import { clusterGauges, registerDataGauges } from './telemetry/weft-series.ts';
+import { clusterGauges, concurrencyGauges, registerDataGauges } from './telemetry/weft-series.ts';
 import type { Cluster } from './upstream/cluster.ts';
 import { Clusters } from './upstream/clusters.ts';
-import { ANY_UPGRADE } from './upstream/spec.ts';
-
-/** A retry of the application makes sense once, for a pooled connection that it has just closed. */
-const APP_RETRIES = 1;
-/** What the application takes is its own affair: Envoy's inbound clusters have no limits either. */
-const NO_LIMIT = 2 ** 31 - 1;
 
 class DataThread {
   private readonly settings: DataSettings;
@@ -53,9 +48,11 @@ class DataThread {
   private readonly inbound: Room;
   private readonly outbound: Room;
   private readonly servers: Server[] = [];
+  private readonly originals: OriginalDestinations;
   private readonly drain: Drain;
   private readonly isOwn = (host: string, port: number): boolean =>
     this.settings.ownPorts.includes(port) && this.settings.ownAddresses.includes(host);
+  private readonly assembly = new SnapshotAssembly();
   private linked: { readonly generation: number; readonly snapshot: LinkedSnapshot } | null = null;
   private accessLog: 'json' | 'text' | 'off' = 'off';
 
@@ -75,9 +72,22 @@ class DataThread {
       onBreaker: (cluster, change) => tell('circuit breaker', cluster, change),
       onEjection: (cluster, change) => tell('endpoint ejection', cluster, change),
     });
-    this.application = settings.app === null ? null : this.openApp(settings.app);
-    this.inbound = new Room(io, 'inbound', this.story, toApplication(this.application));
+    const application = new Application(this.clusters);
+    this.application = settings.app === null ? null : application.at(settings.app);
+    const isLocal = (host: string): boolean => settings.ownAddresses.includes(host);
+    const deliver = application.deliver.bind(application);
+    this.inbound = new Room(io, 'inbound', this.story, new ToApplication(this.application, isLocal, deliver));
+    this.inbound.application = settings.app;
     this.outbound = new Room(io, 'outbound', this.story, OUTBOUND);
+    this.originals = new OriginalDestinations((detail) =>
+      post({
+        type: 'notice',
+        level: 'warn',
+        message:
+          'redirected connections cannot be told: all are served as if sent to the listener itself (explicit mode)',
+        fields: { detail },
+      }),
+    );
     this.drain = new Drain(io.clock, [this.inbound, this.outbound], () => post({ type: 'drained' }));
     registerDataGauges(this.metrics, {
       downstreamConnections: () => this.inbound.open + this.outbound.open,
@@ -89,10 +99,10 @@ class DataThread {
   receive(message: ToData): void {
     switch (message.type) {
       case 'snapshot':
-        void this.link(message.generation, message.slices);
+        void this.link(message.generation, message.parts);
         break;
       case 'swap':
-        this.swap(message.generation);
+        void this.swap(message.generation);
         break;
       case 'identity':
         this.io.useIdentity(
@@ -107,6 +117,8 @@ class DataThread {
         break;
       case 'report':
         noteClusters(this.metrics, this.clusters);
+        this.inbound.report();
+        this.outbound.report();
         this.post({
           type: 'report',
           id: message.id,
@@ -127,34 +139,41 @@ class DataThread {
     }
   }
 
-  /** Parses one slice per turn, links, and says so; what is in force does not change yet. */
-  private async link(generation: number, slices: readonly string[]): Promise<void> {
+  /** Parses and links beside the traffic, and says so; what is in force does not change yet. */
+  private async link(generation: number, parts: readonly SnapshotPart[]): Promise<void> {
+    const turns = new InTurns();
+    let error: string | null = null;
     try {
-      const assembly = new SnapshotAssembly();
-      for (const slice of slices) {
-        assembly.add(slice);
-        await nextTurn();
-      }
-      if (slices.some((slice) => slice.includes(EXPRESSION))) await loadExpressions();
-      this.linked = { generation, snapshot: new LinkedSnapshot(assembly.finish(), this.clusters, this.isOwn) };
-      this.post({ type: 'linked', generation, error: null });
-    } catch (error) {
-      this.post({ type: 'linked', generation, error: String(error) });
+      const snapshot = await turns.run(this.assembly.assemble(parts));
+      if (parts.some(({ slices }) => slices.some((slice) => slice.includes(EXPRESSION)))) await loadExpressions();
+      const steps = linking(snapshot, this.clusters, this.isOwn, this.outbound.snapshot);
+      this.linked = { generation, snapshot: await turns.run(steps) };
+    } catch (reason) {
+      error = String(reason);
     }
+    this.post({ type: 'linked', generation, error, longestTurnMs: turns.longestMs });
   }
 
-  private swap(generation: number): void {
+  /** Clusters first: a request must not be routed to an endpoint that its cluster has not heard of. */
+  private async swap(generation: number): Promise<void> {
     if (this.linked?.generation !== generation) return;
-    const { snapshot: linked } = this.linked;
-    const { mesh, clusters, telemetry } = linked.snapshot;
+    const turns = new InTurns();
+    const { snapshot } = this.linked;
     this.linked = null;
-    this.clusters.update(clusters);
+    await turns.run(this.clusters.updating(snapshot.snapshot.clusters));
+    this.useSnapshot(snapshot);
+    await turns.run(this.clusters.retiring(snapshot.snapshot.clusters));
+    this.post({ type: 'swapped', generation, longestTurnMs: turns.longestMs });
+  }
+
+  private useSnapshot(linked: LinkedSnapshot): void {
+    const { mesh, telemetry } = linked.snapshot;
     this.applyProtocol(linked);
     this.io.trust = { trustDomain: mesh.trustDomain, aliases: mesh.trustDomainAliases };
     this.inbound.snapshot = linked;
     this.outbound.snapshot = linked;
+    this.inbound.judgeTunnels();
     this.applyTelemetry(telemetry);
-    this.post({ type: 'swapped', generation });
   }
 
   /** To the application goes what its port declares (CONTRACT, "Between sidecars"). */
@@ -184,12 +203,17 @@ class DataThread {
     for (const { direction, fd } of listeners) {
       const room = direction === 'inbound' ? this.inbound : this.outbound;
       const serve = direction === 'inbound' ? inbound(room, this.settings.app?.port ?? 0) : outbound(room);
-      const onSocket = (socket: Socket): void => {
+      const onSocket = (socket: Socket, original: HostPort | null): void => {
         room.lastBusyAt = this.io.clock.now();
-        if (this.io.overload.refusesConnection(this.inbound.open + this.outbound.open)) shed(room, socket);
-        else serve(socket, null);
+        if (this.io.overload.refusesConnection(this.inbound.open + this.outbound.open)) {
+          turnAway(room, socket, FAILURES.overloaded, 'too many connections');
+        } else if (original !== null && this.settings.ownPorts.includes(original.port)) {
+          turnAway(room, socket, FAILURES.loopDetected, `it was going to port ${original.port}, which is our own`);
+        } else {
+          serve(socket, original);
+        }
       };
-      const server = accept(fd, onSocket, () => {
+      const server = accept(fd, this.originals, onSocket, () => {
         waiting--;
         if (waiting === 0) this.post({ type: 'listening' });
       });
@@ -208,22 +232,6 @@ class DataThread {
     // Ends this thread alone: what is pooled, lingers or shakes hands must not hold up the end. Posted messages arrive.
     process.exit();
   }
-
-  private openApp(app: { readonly host: string; readonly port: number }): Destination {
-    const endpoint = { address: app.host, port: app.port, ready: true, weight: 1, zone: '', meshTls: false };
-    const spec = directCluster('app', endpoint);
-    const circuitBreaker = {
-      ...spec.circuitBreaker,
-      maxConnections: NO_LIMIT,
-      maxPendingRequests: NO_LIMIT,
-      maxParallelRequests: NO_LIMIT,
-      maxParallelRetries: NO_LIMIT,
-    };
-    return directDestination(
-      this.clusters.keep({ ...spec, circuitBreaker, retries: APP_RETRIES, upgrades: [ANY_UPGRADE] }),
-      UNKNOWN_SERVICE,
-    );
-  }
 }
 
 /** What this process may open; the limit holds for all threads together. */
@@ -235,17 +243,18 @@ function descriptors(): number {
   }
 }
 
-/** There is no descriptor to serve it with; the caller sees a connection that ends. */
-function shed(room: Room, socket: Socket): void {
-  const address = plainAddress(socket.remoteAddress);
-  room.story.refusedConnection(room.direction, FAILURES.overloaded, 'too many connections', address);
+/** The caller sees a connection that ends. */
+function turnAway(room: Room, socket: Socket, failure: Failure, detail: string): void {
+  room.story.refusedConnection(room.direction, failure, detail, plainAddress(socket.remoteAddress));
   socket.destroy();
 }
 
-/** Only those that policy gave a breaker: labels must not grow with destinations. */
+/** Only those that policy gave a breaker or an adaptive limit: labels must not grow with destinations. */
 function noteClusters(metrics: Metrics, clusters: Clusters): void {
-  for (const cluster of clusters)
+  for (const cluster of clusters.declared()) {
     if (cluster.breaker !== null) clusterGauges(metrics, cluster.key, () => cluster.breaker);
+    if (cluster.concurrency !== null) concurrencyGauges(metrics, cluster.key, () => cluster.concurrency);
+  }
 }
 
 function reportOf(cluster: Cluster): ClusterReport {
@@ -253,6 +262,8 @@ function reportOf(cluster: Cluster): ClusterReport {
     key: cluster.key,
     activeRequests: cluster.requests.active,
     connections: cluster.pool.connections,
+    concurrencyLimit: cluster.concurrency?.limit ?? 0,
+    concurrencyRefused: cluster.concurrency?.refused ?? 0,
     breaker: cluster.breaker?.state ?? 'off',
     breakerFailures: cluster.breaker?.numbers.failures ?? 0,
     breakerRequests: cluster.breaker?.numbers.total ?? 0,

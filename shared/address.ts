@@ -85,7 +85,8 @@ function isMapped(bytes: Uint8Array): boolean {
   return bytes[10] === 0xff && bytes[11] === 0xff && bytes.subarray(0, 10).every((byte) => byte === 0);
 }
 
-function formatIp(bytes: Uint8Array): string {
+/** Of 4 or 16 bytes; 16 that hold a mapped address are for the caller to tell (`parseIp` does). */
+export function formatIp(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join('.');
   const groups: string[] = [];
   for (let i = 0; i < 16; i += 2) groups.push((((bytes[i] as number) << 8) | (bytes[i + 1] as number)).toString(16));

@@ -62,7 +62,8 @@ export class TurnClock implements Clock {
 export class ManualClock implements Clock {
   private time = 0;
   private readonly epoch: number;
-  private pending: { at: number; callback: () => void }[] = [];
+  /** In order of their time, then of their making. */
+  private readonly pending: { readonly at: number; readonly callback: () => void }[] = [];
 
   constructor(epoch = 1_700_000_000_000) {
     this.epoch = epoch;
@@ -81,11 +82,15 @@ export class ManualClock implements Clock {
   release(): void {}
 
   after(ms: number, callback: () => void): Timer {
+    const { pending } = this;
     const entry = { at: this.time + Math.max(0, ms), callback };
-    this.pending.push(entry);
+    let place = pending.length;
+    while (place > 0 && (pending[place - 1] as { at: number }).at > entry.at) place--;
+    pending.splice(place, 0, entry);
     return {
       cancel: () => {
-        this.pending = this.pending.filter((other) => other !== entry);
+        const at = pending.indexOf(entry);
+        if (at >= 0) pending.splice(at, 1);
       },
     };
   }
@@ -93,10 +98,8 @@ export class ManualClock implements Clock {
   /** Moves on by `ms`, firing what falls due on the way. */
   advance(ms: number): void {
     const end = this.time + ms;
-    for (;;) {
-      const due = this.pending.filter((entry) => entry.at <= end).sort((a, b) => a.at - b.at)[0];
-      if (due === undefined) break;
-      this.pending = this.pending.filter((entry) => entry !== due);
+    for (let [due] = this.pending; due !== undefined && due.at <= end; [due] = this.pending) {
+      this.pending.shift();
       this.time = Math.max(this.time, due.at);
       due.callback();
     }

@@ -50,6 +50,8 @@ export type FailureName =
   | 'h2ConnectionError'
   | 'writeStalled'
   | 'unknownProtocol'
+  | 'proxyProtocolRefused'
+  | 'proxyProtocolMalformed'
   | 'plaintextRefused'
   | 'peerNoCertificate'
   | 'peerUntrusted'
@@ -65,6 +67,7 @@ export type FailureName =
   | 'noServicePort'
   | 'unknownDestination'
   | 'noApplication'
+  | 'notLocal'
   | 'invalidBackend'
   | 'denied'
   | 'loopDetected'
@@ -75,6 +78,8 @@ export type FailureName =
   | 'requestLimit'
   | 'pendingLimit'
   | 'retryLimit'
+  | 'concurrencyLimit'
+  | 'hedged'
   | 'overloaded'
   | 'draining'
   | 'notReady'
@@ -93,6 +98,8 @@ export type FailureName =
   | 'upstreamBadIdentity'
   | 'upstreamNotAllowed'
   | 'upstreamBadCertificate'
+  | 'upstreamWrongName'
+  | 'clientCertificate'
   | 'upstreamMalformed'
   | 'upstreamAmbiguous'
   | 'upstreamHeadTooLarge'
@@ -237,6 +244,24 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     'DPE',
     'the first bytes are no protocol that can be routed here without a redirect',
   ),
+  proxyProtocolRefused: row(
+    'proxy_protocol_refused',
+    'downstream',
+    'never',
+    0,
+    'http_request_error',
+    'DPE',
+    'the caller began with a PROXY protocol header and is not listed in Mesh trustedForwarders',
+  ),
+  proxyProtocolMalformed: row(
+    'proxy_protocol_malformed',
+    'downstream',
+    'never',
+    0,
+    'http_request_error',
+    'DPE',
+    'a trusted forwarder sent a PROXY protocol header that breaks its specification (versions 1 and 2)',
+  ),
 
   // Who the caller is
   plaintextRefused: row(
@@ -330,6 +355,15 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     'NC',
     'traffic was sent to the listener itself and no --app is set',
   ),
+  notLocal: row(
+    'not_local',
+    'local',
+    'never',
+    502,
+    'destination_not_found',
+    'NR',
+    'a connection to another host was redirected to the inbound listener: check what redirects it',
+  ),
   invalidBackend: row(
     'invalid_backend',
     'local',
@@ -340,7 +374,7 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     'the route names a backend that does not exist, or all its weights are zero',
   ),
   denied: row(
-    'denied',
+    'access_denied',
     'downstream',
     'never',
     403,
@@ -421,6 +455,24 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     'connection_limit_reached',
     'URX',
     'circuitBreaker.maxParallelRetries or the retry budget is used up',
+  ),
+  concurrencyLimit: row(
+    'concurrency_limit',
+    'local',
+    'never',
+    503,
+    'connection_limit_reached',
+    'UO',
+    'circuitBreaker.adaptiveConcurrency admits no more while answers are this slow: /clusters shows the limit',
+  ),
+  hedged: row(
+    'hedged',
+    'local',
+    'never',
+    503,
+    'proxy_internal_error',
+    '-',
+    'an attempt beside this one was answered first (TrafficPolicy hedge); no request ends by it',
   ),
   overloaded: row(
     'overloaded',
@@ -536,6 +588,19 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
   upstreamBadCertificate: badServer(
     'upstream_certificate_unusable',
     'the endpoint certificate has the wrong key usage, a weak key or a bad chain',
+  ),
+  upstreamWrongName: badServer(
+    'upstream_certificate_wrong_name',
+    'the endpoint certificate has none of the names that the BackendTLSPolicy asks for',
+  ),
+  clientCertificate: row(
+    'client_certificate_unusable',
+    'local',
+    'never',
+    502,
+    'proxy_configuration_error',
+    'UF',
+    'the files of TrafficPolicy tls.clientCertificate and privateKey cannot be used: do they exist, do they fit?',
   ),
   upstreamMalformed: badAnswer('upstream_malformed', 'the answer breaks HTTP; the connection was closed'),
   upstreamAmbiguous: badAnswer('upstream_ambiguous_length', 'the answer leaves its body length in doubt'),

@@ -49,6 +49,7 @@ const SNAPSHOT_TYPES = ['proxy/config/snapshot.ts', 'proxy/config/link.ts'];
 
 /** What a data thread must not load, by weight (DESIGN, "The picture") and by duty. */
 const NOT_IN_WORKER = [
+  'js-yaml',
   'yaml',
   'zod',
   'node-forge',

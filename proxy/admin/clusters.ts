@@ -17,6 +17,9 @@ export interface ClusterStatus {
   readonly key: string;
   readonly activeRequests: number;
   readonly connections: number;
+  /** Of adaptive concurrency: requests at a time that are admitted now (0: it is off), and those turned away. */
+  readonly concurrencyLimit: number;
+  readonly concurrencyRefused: number;
   readonly breaker: string;
   /** Of the requests in the breaker's window: those that failed, and all. */
   readonly breakerFailures: number;
@@ -38,6 +41,8 @@ function mergeCluster(same: readonly [ClusterStatus, ...ClusterStatus[]]): Clust
     key: same[0].key,
     activeRequests: sum(same, (one) => one.activeRequests),
     connections: sum(same, (one) => one.connections),
+    concurrencyLimit: sum(same, (one) => one.concurrencyLimit),
+    concurrencyRefused: sum(same, (one) => one.concurrencyRefused),
     breaker: distinct(same.map((one) => one.breaker)),
     breakerFailures: sum(same, (one) => one.breakerFailures),
     breakerRequests: sum(same, (one) => one.breakerRequests),
@@ -68,6 +73,10 @@ export function clustersText(clusters: readonly ClusterStatus[]): string {
   for (const cluster of clusters) {
     out += `${cluster.key}::breaker::${cluster.breaker}\n`;
     out += `${cluster.key}::breaker_failures::${cluster.breakerFailures} of ${cluster.breakerRequests}\n`;
+    if (cluster.concurrencyLimit > 0) {
+      out += `${cluster.key}::concurrency_limit::${cluster.concurrencyLimit}\n`;
+      out += `${cluster.key}::concurrency_refused::${cluster.concurrencyRefused}\n`;
+    }
     out += `${cluster.key}::rq_retry::${cluster.retries}\n`;
     out += `${cluster.key}::rq_active::${cluster.activeRequests}\n`;
     out += `${cluster.key}::cx_active::${cluster.connections}\n`;

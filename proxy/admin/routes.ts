@@ -32,6 +32,8 @@ export interface ExplainQuestion {
   readonly url: string;
   /** `name: value` each. */
   readonly headers: readonly string[];
+  /** null: no ClientHello follows a CONNECT. */
+  readonly serverName: string | null;
 }
 
 export interface AdminSources {
@@ -64,12 +66,16 @@ export function createAdminServer(sources: AdminSources): Server {
         ? json(200, JSON.stringify({ clusters }, null, 2))
         : text(200, clustersText(clusters));
     }),
-    view('/explain', '?url=URL&method=METHOD&header=NAME: VALUE: what would become of a request', async ({ query }) => {
-      const [url, method, headers] = [query.get('url'), query.get('method') ?? 'GET', query.getAll('header')];
-      if (url === null) return text(400, 'which url?\n');
-      const answer = await sources.explain({ method, url, headers });
-      return typeof answer === 'string' ? text(400, `${answer}\n`) : json(200, JSON.stringify(answer, null, 2));
-    }),
+    view(
+      '/explain',
+      '?url=URL&method=METHOD&header=NAME: VALUE&server_name=NAME: what would become of a request',
+      async ({ query }) => {
+        const [url, method, headers] = [query.get('url'), query.get('method') ?? 'GET', query.getAll('header')];
+        if (url === null) return text(400, 'which url?\n');
+        const answer = await sources.explain({ method, url, headers, serverName: query.get('server_name') });
+        return typeof answer === 'string' ? text(400, `${answer}\n`) : json(200, JSON.stringify(answer, null, 2));
+      },
+    ),
     view('/certs', 'the certificate in use and its validity', () => {
       return json(200, JSON.stringify({ certificates: sources.certs().map(certificateView) }, null, 2));
     }),
@@ -103,7 +109,17 @@ export function createMetricsServer(sources: Pick<AdminSources, 'metricsText' | 
   return createEndpointServer(endpoints, (error) => sources.onError(error));
 }
 
-export function createReadinessServer(sources: Pick<AdminSources, 'ready' | 'onError'>): Server {
+/** One thing that kubelet asks the application by way of the readiness port. */
+export interface AppQuestion {
+  readonly path: string;
+  readonly ask: () => Promise<{ readonly status: number; readonly text: string }>;
+}
+
+/** `/healthz/ready`, and what kubelet asks the application. */
+export function createReadinessServer(
+  sources: Pick<AdminSources, 'ready' | 'onError'>,
+  questions: readonly AppQuestion[] = [],
+): Server {
   const endpoint: Endpoint = {
     method: 'GET',
     path: '/healthz/ready',
@@ -111,7 +127,14 @@ export function createReadinessServer(sources: Pick<AdminSources, 'ready' | 'onE
     admits: 'anyone',
     answer: () => readiness(sources.ready()),
   };
-  return createEndpointServer([endpoint], (error) => sources.onError(error));
+  const forApp = questions.map(({ path, ask }): Endpoint => {
+    const answer = async (): Promise<Answer> => {
+      const { status, text: body } = await ask();
+      return text(status, body);
+    };
+    return { method: 'GET', path, about: 'a probe of the application', admits: 'anyone', answer };
+  });
+  return createEndpointServer([endpoint, ...forApp], (error) => sources.onError(error));
 }
 
 function view(path: string, about: string, answer: Endpoint['answer']): Endpoint {

@@ -1,9 +1,9 @@
 /** Pieces of linked policy as `explain` shows them. */
 import type { Destination } from '../config/link.ts';
-import type { HttpMatchSpec, RuleSpec, ServicePortSpec } from '../config/snapshot.ts';
+import type { ConnectionRuleSpec, HttpMatchSpec, RuleSpec, ServicePortSpec } from '../config/snapshot.ts';
 import type { RequestHead } from '../http/message.ts';
 import type { Cluster } from '../upstream/cluster.ts';
-import type { BackendView, RequestView, RouteView, ServiceView } from './explanation.ts';
+import type { BackendView, ConnectionView, RequestView, RouteView, ServiceView } from './explanation.ts';
 
 /** `ownId`: the request id is the caller's; weft's own differs each time and is left out. */
 export function requestView(head: RequestHead, ownId: boolean): RequestView {
@@ -26,8 +26,12 @@ export function routeView({ name, source }: RuleSpec, match: HttpMatchSpec): Rou
   return { name, document: source.name, file: source.file, line: source.line, match };
 }
 
+export function connectionView({ name, source, hostnames }: ConnectionRuleSpec): ConnectionView {
+  return { name, document: source.name, file: source.file, line: source.line, hostnames };
+}
+
 /** What came of one request at one backend. */
-export type Fate = Pick<BackendView, 'share' | 'verdict' | 'filters' | 'request' | 'responseChanges'>;
+export type Fate = Pick<BackendView, 'share' | 'verdict' | 'filters' | 'request' | 'responseChanges' | 'authorization'>;
 
 export function backendView(cluster: Cluster | null, fate: Fate, trustDomain: string): BackendView {
   if (cluster === null) return { cluster: null, ...fate, ...NOTHING };
@@ -46,10 +50,18 @@ export function backendView(cluster: Cluster | null, fate: Fate, trustDomain: st
     protocol: spec.protocol,
     mutualTls,
     identities: mutualTls ? named : [],
+    backendTls: backendTlsView(spec.backendTls),
     loadBalancer: spec.loadBalancer.type,
     connectTimeoutMs: spec.connectTimeoutMs,
     endpoints,
   };
+}
+
+function backendTlsView(spec: Cluster['spec']['backendTls']): BackendView['backendTls'] {
+  if (spec === null) return null;
+  const { source, serverName, names } = spec;
+  const { file, line } = source;
+  return { document: source.name, file, line, serverName, names: names.map(({ value }) => value) };
 }
 
 const NOTHING = {
@@ -58,6 +70,7 @@ const NOTHING = {
   protocol: '',
   mutualTls: false,
   identities: [],
+  backendTls: null,
   loadBalancer: '',
   connectTimeoutMs: 0,
   endpoints: [],

@@ -14,7 +14,7 @@ import { type Probe, probesOf, probeText } from './probes.ts';
 
 /** One change; `weft diff --json` is a list of them. */
 export interface PolicyChange {
-  /** `mesh`, `inbound`, `telemetry`, or a Service port as `namespace/name:port`. */
+  /** `mesh`, `inbound`, `authorization`, `telemetry`, or a Service port as `namespace/name:port`. */
   readonly subject: string;
   /** Requests it concerns, e.g. `GET /items`; empty for all to the subject. */
   readonly requests: readonly string[];

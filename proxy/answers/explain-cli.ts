@@ -11,16 +11,20 @@ import { EXIT_FAILED, type FlagShape, type Flags, type Output, parseFlags, refus
 import { type Question, readHeaders } from './question.ts';
 
 const USAGE =
-  "usage: weft explain (--policy DIR | --admin HOST:PORT) [--namespace NS] [--from SPIFFE_ID] [--header 'k: v']… [--json] METHOD URL";
+  "usage: weft explain (--policy DIR | --admin HOST:PORT) [--namespace NS] [--from SPIFFE_ID] [--server-name NAME] [--header 'k: v']… [--json] METHOD URL";
 
 const FLAGS: Readonly<Record<string, FlagShape>> = {
   policy: 'value',
   admin: 'value',
   namespace: 'value',
   from: 'value',
+  'server-name': 'value',
   header: 'values',
   json: 'switch',
 };
+
+/** Who asks, where nobody says: Kubernetes gives it to pods that name none. */
+const DEFAULT_ACCOUNT = 'default';
 
 /** A sidecar that is up answers at once. */
 const ADMIN_TIMEOUT_MS = 5_000;
@@ -53,9 +57,11 @@ interface NoAnswer {
 }
 
 async function askFolder(dir: string, { namespace, ...question }: Asked): Promise<Explanation | NoAnswer> {
-  const { snapshot, problems } = await compileFolder(dir, { namespace, labels: {}, serviceAccount: 'default' });
+  const self = { namespace, labels: {}, serviceAccount: DEFAULT_ACCOUNT };
+  const { snapshot, problems } = await compileFolder(dir, self);
   if (snapshot === null) return { reasons: problems.map(formatProblem) };
-  return explainSnapshot(snapshot, question);
+  const account = `spiffe://${snapshot.mesh.trustDomain}/ns/${namespace}/sa/${DEFAULT_ACCOUNT}`;
+  return explainSnapshot(snapshot, { from: account, ...question });
 }
 
 /** Reads, decodes and compiles a folder once. */
@@ -64,9 +70,10 @@ export async function compileFolder(dir: string, self: Self): Promise<Compiled> 
   return compileDocuments(documents, problems, self);
 }
 
-async function askSidecar({ admin, method, url, headers }: Asked): Promise<Explanation | NoAnswer> {
+async function askSidecar({ admin, method, url, headers, serverName }: Asked): Promise<Explanation | NoAnswer> {
   const query = new URLSearchParams({ method, url });
   for (const [name, value] of headers) query.append('header', `${name}: ${value}`);
+  if (serverName !== undefined) query.append('server_name', serverName);
   try {
     const answer = await fetch(`http://${admin}/explain?${query.toString()}`, {
       signal: AbortSignal.timeout(ADMIN_TIMEOUT_MS),
@@ -98,5 +105,16 @@ function readAsked(flags: Flags): Asked | string {
   if (typeof headers === 'string') return headers;
   // Who calls from a namespace is judged by that namespace's routes.
   const namespace = flags.value('namespace') ?? (id?.namespace || 'default');
-  return { method, url, headers, policy, admin, namespace, json: flags.has('json') };
+  const serverName = flags.value('server-name');
+  return {
+    method,
+    url,
+    headers,
+    policy,
+    admin,
+    namespace,
+    json: flags.has('json'),
+    ...(from === undefined ? {} : { from }),
+    ...(serverName === undefined ? {} : { serverName }),
+  };
 }

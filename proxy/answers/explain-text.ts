@@ -1,16 +1,28 @@
 /** An explanation for people: one fact a line, what belongs together indented below it. */
 import { formatDuration } from '../../shared/units.ts';
-import type { BackendView, Change, EndpointView, Explanation, FilterView, Verdict, Written } from './explanation.ts';
+import type {
+  AuthorizationView,
+  BackendView,
+  Change,
+  ConnectionView,
+  EndpointView,
+  Explanation,
+  FilterView,
+  Verdict,
+  Written,
+} from './explanation.ts';
 
 export function explanationLines(explanation: Explanation): string[] {
-  const { request, verdict, service, route, filters, backends, mirrors } = explanation;
+  const { request, verdict, service, route, connection, filters, backends, mirrors } = explanation;
   const asked = request === null ? [] : [`${request.method} ${request.scheme}://${request.authority}${request.path}`];
   const lines = [...asked, `${indent(1)}${verdictText(verdict)}`];
   if (service !== null) {
     const { namespace, name, port, protocol } = service;
     lines.push(`${indent(1)}Service ${namespace}/${name} port ${port} (${protocol})${at(service)}`);
   } else if (backends.length > 0) lines.push(`${indent(1)}no Service of this name: it passes as it is`);
-  if (route !== null) lines.push(`${indent(1)}rule ${route.name}, by ${matchText(route.match)}${at(route)}`);
+  if (connection !== null)
+    lines.push(`${indent(1)}rule ${connection.name}, by ${namesText(connection)}${at(connection)}`);
+  else if (route !== null) lines.push(`${indent(1)}rule ${route.name}, by ${matchText(route.match)}${at(route)}`);
   else if (service !== null && !service.routed) lines.push(`${indent(1)}no route: everything goes to the Service`);
   lines.push(...filters.flatMap((filter) => filterLines(filter, 1)));
   if (backends.length > 0) lines.push(`${indent(1)}${limitsText(explanation)}`);
@@ -35,6 +47,11 @@ function matchText({ path, method, headers, query }: NonNullable<Explanation['ro
     ...query.map(({ name, type, value }) => `query ${name} ${sign(type)} ${value}`),
   ];
   return conditions.join(', ');
+}
+
+function namesText({ document, hostnames }: ConnectionView): string {
+  if (document.startsWith('TCPRoute')) return 'TCPRoute';
+  return `server name ${hostnames.length === 0 ? 'any' : hostnames.join(' or ')}`;
 }
 
 function sign(type: string): string {
@@ -62,7 +79,7 @@ export function timeText(ms: number): string {
 }
 
 function backendLines(backend: BackendView): string[] {
-  const { cluster, verdict, filters, responseChanges, mutualTls, identities, loadBalancer, endpoints } = backend;
+  const { cluster, verdict, filters, responseChanges, loadBalancer, endpoints } = backend;
   const lines = [
     `${indent(1)}${shareText(backend.share)} to ${cluster ?? 'a backend that does not exist'}${at(backend)}`,
   ];
@@ -70,12 +87,25 @@ function backendLines(backend: BackendView): string[] {
   if (cluster === null) return lines;
   lines.push(...filters.flatMap((filter) => filterLines(filter, 2)));
   lines.push(...responseChanges.map((change) => `${indent(2)}response ${changeText(change)}`));
-  lines.push(
-    `${indent(2)}${mutualTls ? `mutual TLS, the server must be ${identities.join(' or ')}` : 'no mutual TLS'}`,
-  );
+  lines.push(`${indent(2)}${securityText(backend)}`);
+  lines.push(...backend.authorization.map((rule) => `${indent(2)}${authorizationText(rule)}${at(rule)}`));
   const among = endpoints.length === 0 ? 'no endpoint' : endpoints.map(endpointText).join(', ');
   lines.push(`${indent(2)}${loadBalancer}: ${among}`);
   return lines;
+}
+
+function securityText({ mutualTls, identities, backendTls }: BackendView): string {
+  if (mutualTls) return `mutual TLS, the server must be ${identities.join(' or ')}`;
+  if (backendTls === null) return 'no mutual TLS';
+  const { serverName, names, document } = backendTls;
+  return `TLS to ${serverName}, its certificate must name ${names.join(' or ')} (${document})${at(backendTls)}`;
+}
+
+function authorizationText({ policy, action, rule, fits }: AuthorizationView): string {
+  const whole = `AuthorizationPolicy ${policy}`;
+  if (rule === null) return `${whole} has no rule, so it ${action === 'ALLOW' ? 'allows' : 'denies'} nobody`;
+  const does = action === 'ALLOW' ? 'allows' : 'denies';
+  return `${whole} rule ${rule} ${fits ? does : `does not fit (it ${does})`}`;
 }
 
 /** At most two decimals: `33.33 %`. */

@@ -14,7 +14,8 @@ import { RouteTable } from '../policy/route.ts';
 import { PolicyChain } from '../policy/runner.ts';
 import type { Cluster } from '../upstream/cluster.ts';
 import { mayUpgrade } from '../upstream/spec.ts';
-import { backendView, requestView, routeView, serviceView } from './describe.ts';
+import { backendView, connectionView, type Fate, requestView, routeView, serviceView } from './describe.ts';
+import { accessTo } from './explain-access.ts';
 import type { BackendView, Change, Explanation, FilterView, Verdict } from './explanation.ts';
 import { OfflineLink } from './offline.ts';
 import { type Question, readQuestion } from './question.ts';
@@ -43,11 +44,19 @@ export async function explainSnapshot(
 
 export function explain(linked: LinkedSnapshot, question: Question): Explanation {
   const head = readQuestion(question, linked.snapshot.mesh.pathNormalization);
-  return head instanceof RequestHead ? new Inquiry(linked, head).run() : unread(head.failure, head.detail);
+  return head instanceof RequestHead ? new Inquiry(linked, head, question).run() : unread(head.failure, head.detail);
 }
 
 function unread(failure: Failure, detail: string): Explanation {
-  const nothing = { request: null, service: null, route: null, filters: [], backends: [], mirrors: [] };
+  const nothing = {
+    request: null,
+    service: null,
+    route: null,
+    connection: null,
+    filters: [],
+    backends: [],
+    mirrors: [],
+  };
   return { ...nothing, verdict: refused(failure, detail), timeouts: NO_TIMEOUTS, upgrades: [], retries: 0 };
 }
 
@@ -59,10 +68,12 @@ class Inquiry {
   private readonly head: RequestHead;
   private readonly asked: RequestHead;
   private readonly ownId: boolean;
+  private readonly question: Question;
 
-  constructor(linked: LinkedSnapshot, head: RequestHead) {
+  constructor(linked: LinkedSnapshot, head: RequestHead, question: Question) {
     this.linked = linked;
     this.head = head;
+    this.question = question;
     this.asked = copy(head);
     this.ownId = head.fields.has('x-request-id');
   }
@@ -75,6 +86,7 @@ class Inquiry {
     const port = this.portOf(destination);
     if (head.method === 'CONNECT') return this.tunnel(destination, port);
     const { routes, otherwise } = destination;
+    const passing = port?.connections?.kind === 'TCPRoute' ? port.connections.rules[0] : undefined;
     const route = routes?.lookup(head.method, head.path, head.fields) ?? otherwise;
     const entry = port === null ? null : entryOf(port, head);
     const rule = entry === null ? null : (port?.rules[entry.rule] ?? null);
@@ -85,6 +97,7 @@ class Inquiry {
       verdict: overall(route, filters.decision, backends),
       service: serviceView(destination, port),
       route: entry === null || rule === null ? null : routeView(rule, entry.match),
+      connection: passing === undefined ? null : connectionView(passing),
       filters: filters.views,
       timeouts: timeoutsOf(route),
       retries: route.retries,
@@ -107,15 +120,23 @@ class Inquiry {
     return null;
   }
 
-  /** CONNECT asks for bytes, which no rule reads. */
+  /** CONNECT asks for bytes: no rule reads them, but a TLSRoute the server name that they may begin with. */
   private tunnel(destination: Destination, port: ServicePortSpec | null): Explanation {
-    const { otherwise, cluster } = destination;
-    const backend = this.view({ cluster, weight: 1, policies: NO_POLICIES }, 1, otherwise, null, null);
+    const { otherwise, cluster, connections } = destination;
+    const rule = connections === null ? null : connections.find(this.question.serverName?.toLowerCase() ?? null);
+    const spec = port?.connections?.rules.find(({ name }) => name === rule?.name);
+    const ways = connections === null ? [{ cluster, weight: 1 }] : (rule?.backends ?? []);
+    const total = ways.reduce((sum, { weight }) => sum + weight, 0);
+    const backends = ways.map((way) => {
+      const share = total === 0 ? 0 : way.weight / total;
+      return this.view({ ...way, policies: NO_POLICIES }, share, otherwise, null, null);
+    });
     return this.told({
       ...unread(FAILURES.noRoute, ''),
-      verdict: backend.verdict,
+      verdict: ways.length === 0 ? refused(FAILURES.noRoute, '') : summary(backends),
       service: serviceView(destination, port),
-      backends: [backend],
+      connection: spec === undefined ? null : connectionView(spec),
+      backends,
     });
   }
 
@@ -138,17 +159,22 @@ class Inquiry {
     const failure = obstacle(cluster, route, this.head);
     if (failure !== null) {
       const verdict = refused(failure, '');
-      return backendView(cluster, { share, verdict, filters: [], request: null, responseChanges: [] }, trustDomain);
+      return backendView(cluster, { ...NO_FATE, share, verdict }, trustDomain);
     }
     const head = copy(this.head);
     const run = new FilterRun(backend.policies, spec?.filters ?? [], head);
-    const verdict = verdictOf(run.decision) ?? admission(cluster);
-    const request = verdict.outcome === 'forwarded' ? requestView(head, this.ownId) : null;
+    const access = cluster === null ? null : accessTo(this.linked, cluster, this.question.from);
+    const here = verdictOf(run.decision) ?? admission(cluster);
+    const verdict = here.outcome === 'forwarded' ? (access?.denied ?? here) : here;
+    const request = here.outcome === 'forwarded' ? requestView(head, this.ownId) : null;
     const changes = responseChanges(route, backend, head, [...(rule?.filters ?? []), ...(spec?.filters ?? [])]);
-    const fate = { share, verdict, filters: run.views, request, responseChanges: changes };
+    const authorization = access?.views ?? [];
+    const fate = { share, verdict, filters: run.views, request, responseChanges: changes, authorization };
     return backendView(cluster, fate, trustDomain);
   }
 }
+
+const NO_FATE: Omit<Fate, 'share' | 'verdict'> = { filters: [], request: null, responseChanges: [], authorization: [] };
 
 /** What ends a request before the backend's own filters see it. */
 function obstacle(cluster: Cluster | null, { upgrades }: Route, { upgrade }: RequestHead): Failure | null {
@@ -218,7 +244,11 @@ function admission(cluster: Cluster | null): Verdict {
 function overall(route: Route, decision: Decision, backends: readonly BackendView[]): Verdict {
   const answer = verdictOf(decision);
   if (answer !== null) return answer;
-  if (!route.found) return refused(FAILURES.noRoute, '');
+  return route.found ? summary(backends) : refused(FAILURES.noRoute, '');
+}
+
+/** One that takes it is enough; else the first that does not says why. */
+function summary(backends: readonly BackendView[]): Verdict {
   const chosen = backends.filter(({ share }) => share > 0).map(({ verdict }) => verdict);
   const invalid = refused(FAILURES.invalidBackend, '');
   return chosen.find(({ outcome }) => outcome === 'forwarded') ?? chosen[0] ?? invalid;

@@ -13,6 +13,8 @@ export interface Explanation {
   readonly service: ServiceView | null;
   /** null where no route is attached to the Service port, or none of its rules fits. */
   readonly route: RouteView | null;
+  /** The rule of a TLSRoute or TCPRoute; null where none decides. */
+  readonly connection: ConnectionView | null;
   /** Filters of the rule, in the order they run, up to the one that answers. */
   readonly filters: readonly FilterView[];
   readonly timeouts: { readonly requestMs: number; readonly attemptMs: number; readonly streamIdleMs: number };
@@ -77,6 +79,15 @@ export interface RouteView extends Written {
   };
 }
 
+export interface ConnectionView extends Written {
+  /** `namespace/route/rule`. */
+  readonly name: string;
+  /** `Kind namespace/name`. */
+  readonly document: string;
+  /** Server names that it takes; empty: any. */
+  readonly hostnames: readonly string[];
+}
+
 export interface FilterView extends Written {
   readonly kind: string;
   /** What it does to this request. */
@@ -107,9 +118,30 @@ export interface BackendView extends Written {
   readonly mutualTls: boolean;
   /** SPIFFE IDs that may serve; one that ends in `/*` stands for every service account. Empty without mutual TLS. */
   readonly identities: readonly string[];
+  /** TLS of the endpoints' own instead of the mesh's; null: none. */
+  readonly backendTls: BackendTlsView | null;
+  /** Every rule of the AuthorizationPolicies at the far end; empty where none is known, or no caller was named. */
+  readonly authorization: readonly AuthorizationView[];
   readonly loadBalancer: string;
   readonly connectTimeoutMs: number;
   readonly endpoints: readonly EndpointView[];
+}
+
+export interface BackendTlsView extends Written {
+  /** `Kind namespace/name`. */
+  readonly document: string;
+  readonly serverName: string;
+  /** The certificate must have one of these. */
+  readonly names: readonly string[];
+}
+
+export interface AuthorizationView extends Written {
+  /** `namespace/name`. */
+  readonly policy: string;
+  readonly action: 'ALLOW' | 'DENY';
+  /** null: the policy has no rule, and so fits nobody. */
+  readonly rule: number | null;
+  readonly fits: boolean;
 }
 
 export interface EndpointView {

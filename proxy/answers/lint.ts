@@ -1,14 +1,24 @@
 /** What is legal but most likely wrong: warnings of `weft validate`, told only of a folder without errors. */
 
 import type { Problem } from '../../shared/problem.ts';
+import { formatDuration } from '../../shared/units.ts';
 import { Catalog, compareText, type Entry, type Self } from '../config/compile/catalog.ts';
+import {
+  type AnyRoute,
+  canBeParent,
+  isConnectionRoute,
+  isHttpRoute,
+  isService,
+  namesPort,
+  Parents,
+  parentKey,
+  routeKindsOf,
+} from '../config/compile/parents.ts';
 import { hasLabels } from '../config/compile/peer-modes.ts';
-import { canBeParent, HttpRoutes, isService, namesPort, parentKey, rankMatches } from '../config/compile/routes.ts';
-import { carriesHttp, protocolOf } from '../config/compile/services.ts';
-import { TrafficPolicies } from '../config/compile/traffic.ts';
+import { rankMatches } from '../config/compile/routes.ts';
 import type { DecodedDocument } from '../config/decode.ts';
+import type { ConnectionRoute } from '../config/model/connection-route.ts';
 import { SERVICE_NAME_LABEL } from '../config/model/endpoint-slice.ts';
-import type { HttpRoute } from '../config/model/http-route.ts';
 import type { Envelope } from '../config/model/kind.ts';
 import type { ParentRef } from '../config/model/parent-ref.ts';
 import type { Selector } from '../config/model/peer-authentication.ts';
@@ -17,6 +27,7 @@ import type { TargetRef, TrafficPolicy } from '../config/model/traffic-policy.ts
 import type { Path } from '../config/place.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { covers } from './cover.ts';
+import { lintSecurity } from './lint-security.ts';
 
 export function lint(documents: readonly DecodedDocument[], self: Self, snapshot: Snapshot): Problem[] {
   return new Linter(new Catalog(documents, self), snapshot).run();
@@ -25,23 +36,26 @@ export function lint(documents: readonly DecodedDocument[], self: Self, snapshot
 class Linter {
   private readonly catalog: Catalog;
   private readonly snapshot: Snapshot;
-  private readonly routes: HttpRoutes;
+  private readonly parents: Parents;
   private readonly warnings: Problem[] = [];
 
   constructor(catalog: Catalog, snapshot: Snapshot) {
     this.catalog = catalog;
     this.snapshot = snapshot;
-    this.routes = new HttpRoutes(catalog, new TrafficPolicies(catalog));
+    this.parents = new Parents(catalog);
   }
 
   run(): Problem[] {
     this.lintAddresses();
     this.lintSlices();
-    for (const route of this.catalog.routes) this.lintRoute(route);
+    for (const route of [...this.catalog.routes, ...this.catalog.connectionRoutes]) this.lintRoute(route);
     this.lintShadows();
+    this.lintSharedPorts();
     this.lintTimeouts();
+    this.warnings.push(...lintSecurity(this.catalog));
     for (const policy of this.catalog.trafficPolicies) {
       this.lintTargets(policy);
+      this.lintAttempts(policy);
       this.lintChecks(policy);
     }
     this.lintScopes(this.catalog.peerAuthentications);
@@ -74,8 +88,9 @@ class Linter {
     }
   }
 
-  private lintRoute(route: Entry<HttpRoute>): void {
+  private lintRoute(route: Entry<AnyRoute>): void {
     const { parentRefs, rules } = route.value.spec;
+    const fate = isHttpRoute(route) ? 'gets 500' : 'is closed';
     if (parentRefs.length === 0) this.warn(route, ['spec'], 'hangs on no parent', 'parentRefs');
     for (const [i, ref] of parentRefs.entries()) {
       const wrong = isService(ref) ? this.wrongParent(route, ref) : null;
@@ -84,17 +99,17 @@ class Linter {
     for (const [i, { backendRefs }] of rules.entries()) {
       const path: Path = ['spec', 'rules', i, 'backendRefs'];
       if (backendRefs.length > 0 && backendRefs.every(({ weight }) => weight === 0)) {
-        this.warn(route, path, 'all weights are zero: every request gets 500');
+        this.warn(route, path, `all weights are zero: every ${isHttpRoute(route) ? 'request' : 'connection'} ${fate}`);
       }
       for (const [j, ref] of backendRefs.entries()) {
         const key = `${ref.namespace ?? route.namespace}/${ref.name}`;
         const wrong = this.missing(key, ({ port }) => port === ref.port, `port ${ref.port}`);
-        if (wrong !== null) this.warn(route, [...path, j], `${wrong}: its share gets 500`);
+        if (wrong !== null) this.warn(route, [...path, j], `${wrong}: its share ${fate}`);
       }
     }
   }
 
-  private wrongParent(route: Entry<HttpRoute>, ref: ParentRef): string | null {
+  private wrongParent(route: Entry<AnyRoute>, ref: ParentRef): string | null {
     const key = parentKey(ref, route);
     const asked = [ref.sectionName, ref.port].filter((part) => part !== undefined).join(' ');
     const missing = this.missing(key, (port) => namesPort(ref, port), `port ${asked}`);
@@ -102,12 +117,14 @@ class Linter {
     if (missing !== null || service === undefined) return missing;
     if (!canBeParent(service)) return `Service ${key} is headless or ExternalName and takes no routes`;
     const ports = service.value.spec.ports.filter((port) => namesPort(ref, port));
-    if (!ports.some((port) => carriesHttp(protocolOf(port)))) {
-      return `Service ${key} carries no HTTP there: the route has no effect`;
+    const { kind } = route.value;
+    if (!ports.some((port) => routeKindsOf(port).some((each) => each === kind))) {
+      return `Service ${key} carries ${isHttpRoute(route) ? 'no HTTP' : 'only HTTP'} there: the route has no effect`;
     }
-    const ruling = ports.flatMap((port) => this.routes.inForce(service, port, route.namespace));
-    if (ruling.includes(route) || route.value.kind === 'GRPCRoute') return null;
-    return `Service ${key} has a GRPCRoute there, which leaves no place for HTTPRoutes`;
+    const ruling = ports.flatMap((port) => this.parents.inForce(service, port, route.namespace));
+    if (ruling.includes(route) || ruling.every((other) => other.value.kind === kind)) return null;
+    const [{ value: first } = route] = ruling;
+    return `Service ${key} has a ${first.kind} there, which leaves no place for ${kind}s`;
   }
 
   /** What does not exist of a Service and a port of it; null if both do. */
@@ -124,7 +141,7 @@ class Linter {
     for (const service of this.catalog.services.values()) {
       for (const port of service.value.spec.ports) {
         for (const caller of new Set([service.namespace, ...callers])) {
-          this.lintOrder(rankMatches(this.routes.inForce(service, port, caller)), told);
+          this.lintOrder(rankMatches(this.parents.inForce(service, port, caller).filter(isHttpRoute)), told);
         }
       }
     }
@@ -143,6 +160,24 @@ class Linter {
     }
   }
 
+  /** Connection routes that another one leaves nothing to. */
+  private lintSharedPorts(): void {
+    for (const service of this.catalog.services.values()) {
+      for (const port of service.value.spec.ports) {
+        const routes = this.parents.inForce(service, port, service.namespace).filter(isConnectionRoute);
+        const owners = new Map<string, Entry<ConnectionRoute>>();
+        for (const route of routes) {
+          const { hostnames } = route.value.spec;
+          for (const name of hostnames.length === 0 ? [''] : hostnames) {
+            const first = owners.get(name);
+            if (first === undefined) owners.set(name, route);
+            else this.warn(route, ['spec'], sharedText(first, service.key, port.port, name));
+          }
+        }
+      }
+    }
+  }
+
   /** A rule's attempt timeout against the whole's, wherever that comes from. */
   private lintTimeouts(): void {
     const tooLong = new Set<string>();
@@ -158,6 +193,22 @@ class Linter {
         this.warn(route, ['spec', 'rules', i, 'timeouts', 'backendRequest'], message);
       }
     }
+  }
+
+  /** A policy's attempt timeout against the whole's: its own, or that of a Service it targets. */
+  private lintAttempts(policy: Entry<TrafficPolicy>): void {
+    const { targetRefs, timeout, retry } = policy.value.spec;
+    const attemptMs = retry?.perRetry?.timeout;
+    if (attemptMs === undefined) return;
+    const targets = new Set(targetRefs.map(({ kind, name }) => `${kind} ${policy.namespace}/${name}`));
+    const wholes = this.snapshot.clusters
+      .filter(({ namespace, service }) => targets.has(`Service ${namespace}/${service}`))
+      .filter(({ attemptTimeoutMs }) => attemptTimeoutMs === attemptMs)
+      .map(({ requestTimeoutMs }) => requestTimeoutMs);
+    const whole = [timeout?.http?.requestTimeout ?? 0, ...wholes].find((ms) => ms > 0 && ms < attemptMs);
+    if (whole === undefined) return;
+    const message = `is longer than the whole request may take: ${formatDuration(whole)}`;
+    this.warn(policy, ['spec', 'retry', 'perRetry', 'timeout'], message);
   }
 
   private lintTargets(policy: Entry<TrafficPolicy>): void {
@@ -215,4 +266,9 @@ class Linter {
       }
     }
   }
+}
+
+function sharedText(first: Entry<ConnectionRoute>, service: string, port: number, name: string): string {
+  const what = name === '' ? 'connections' : `connections for ${name}`;
+  return `gets no ${what} at Service ${service} port ${port}: ${first.value.kind} ${first.key} comes first`;
 }

@@ -1,5 +1,5 @@
 /** A snapshot linked as a data thread links it, for questions alone. */
-import { type IsOwnListener, LinkedSnapshot } from '../config/link.ts';
+import { type IsOwnListener, type LinkedSnapshot, link } from '../config/link.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { EXPRESSION, loadExpressions } from '../policy/expression.ts';
 import type { Clusters } from '../upstream/clusters.ts';
@@ -12,7 +12,7 @@ export class OfflineLink implements Disposable {
 
   private constructor(snapshot: Snapshot, isOwn: IsOwnListener) {
     this.clusters = offlineClusters();
-    this.linked = new LinkedSnapshot(snapshot, this.clusters, isOwn);
+    this.linked = link(snapshot, this.clusters, isOwn);
   }
 
   /** `isOwn` tells the asked sidecar's own listeners, of which a folder knows nothing. */

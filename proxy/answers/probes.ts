@@ -36,6 +36,7 @@ function plain(path: string): Probe {
 
 /** A prefix takes what lies below it too, which an exact path does not. */
 function pathsOf({ type, value }: HttpMatchSpec['path']): string[] {
+  if (type === 'AnyService') return [`/${ELSEWHERE}/${value}`];
   if (type === 'RegularExpression') return value.startsWith('/') ? [value] : [];
   const below = value.endsWith('/') ? `${value}${ELSEWHERE}` : `${value}/${ELSEWHERE}`;
   return [value, below];

@@ -11,6 +11,10 @@ export interface Question {
   /** `http://HOST[:PORT]/PATH`, the same without the scheme, or `/PATH` beside a Host header. */
   readonly url: string;
   readonly headers: readonly HeaderField[];
+  /** SPIFFE ID of the caller; without it AuthorizationPolicies are not asked. */
+  readonly from?: string;
+  /** Server name of the ClientHello that a CONNECT is followed by; without it, no TLS follows. */
+  readonly serverName?: string;
 }
 
 /** Why a request ends before any policy sees it; `detail` may be empty. */

@@ -69,8 +69,13 @@ class TestRun implements Disposable {
   private async test({ request, expect }: PolicyTestCase, namespace: string): Promise<Disappointment[]> {
     const { method, url, from } = request;
     const callers = from === undefined ? '' : (parseSpiffeId(from)?.namespace ?? '');
-    const { linked } = await this.link(callers === '' ? namespace : callers);
-    return disappointments(expect, explain(linked, { method, url, headers: Object.entries(request.headers) }));
+    const home = callers === '' ? namespace : callers;
+    const { linked } = await this.link(home);
+    const { trustDomain } = linked.snapshot.mesh;
+    const account = home === this.self.namespace ? this.self.serviceAccount : 'default';
+    const caller = from ?? `spiffe://${trustDomain}/ns/${home}/sa/${account}`;
+    const question = { method, url, headers: Object.entries(request.headers), from: caller };
+    return disappointments(expect, explain(linked, question));
   }
 
   private async link(namespace: string): Promise<OfflineLink> {

@@ -25,6 +25,8 @@ export interface Bootstrap {
   readonly threads: number;
   /** Seconds. */
   readonly drain: number;
+  /** End when the application has: for a pod that would wait for its sidecar. */
+  readonly exitWithApp: boolean;
 }
 
 interface Flag {
@@ -120,6 +122,13 @@ const FLAGS: readonly Flag[] = [
     help: 'patience of the drain after SIGTERM',
     refuse: whole(0, MAX_DRAIN_SECONDS),
   },
+  {
+    name: 'exit-with-app',
+    value: 'on|off',
+    fallback: ['off'],
+    help: 'end when the application has; needs one process namespace in the pod',
+    refuse: oneOf('on', 'off'),
+  },
 ];
 
 /**
@@ -160,6 +169,7 @@ export function parseBootstrap(
     accessLog: text('access-log') as Bootstrap['accessLog'],
     threads: Number(text('threads')),
     drain: Number(text('drain')),
+    exitWithApp: text('exit-with-app') === 'on',
   };
   return problems.length === 0 ? ok(bootstrap) : err(problems);
 }

@@ -1,6 +1,7 @@
 /** From policy files to a Snapshot, all or nothing. */
 import { createHash } from 'node:crypto';
 import type { Problem } from '../../shared/problem.ts';
+import { Authorizations } from './compile/authorization.ts';
 import { Catalog, compareText, type Self } from './compile/catalog.ts';
 import { PeerModes } from './compile/peer-modes.ts';
 import { compileServices } from './compile/services.ts';
@@ -38,10 +39,14 @@ export function compileDocuments(
 }
 
 function assemble(catalog: Catalog): Snapshot {
+  const { namespace, labels } = catalog.self;
+  const authorizations = new Authorizations(catalog);
   const content = {
     mesh: compileMesh(catalog),
     ...compileServices(catalog),
-    inbound: new PeerModes(catalog).of(catalog.self.namespace, catalog.self.labels),
+    inbound: new PeerModes(catalog).of(namespace, labels),
+    authorizations: authorizations.compile(),
+    ownAuthorizations: authorizations.keysFor(namespace, labels),
     telemetry: compileTelemetry(catalog),
   };
   // Every object above is built with its fields in one order, so equal content is equal text.

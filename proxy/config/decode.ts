@@ -2,17 +2,16 @@
  * From files to checked documents: YAML (1.2, with merge keys) and JSON, every problem of every file in one pass, each
  * with its place. Nothing a file holds makes this throw.
  */
-import { type Document, LineCounter, parseAllDocuments } from 'yaml';
 import type { Problem } from '../../shared/problem.ts';
 import { OWN_ANNOTATIONS } from './model/field.ts';
 import { withoutIgnored } from './model/ignored.ts';
 import type { Envelope, Kind } from './model/kind.ts';
 import { KINDS, NOT_YET } from './model/kinds.ts';
 import { suggest } from './near.ts';
-import { type Path, Place, type PointAt } from './place.ts';
+import { Lines, type Path, Place, type PointAt } from './place.ts';
 import { type DocumentText, splitDocuments } from './split.ts';
 import { complaintsOf } from './wording.ts';
-import { findFaults, isNestedTooDeeply, MAX_ALIASES } from './yaml-faults.ts';
+import { parseYaml, type YamlDocument } from './yaml.ts';
 
 /** One file as read from the folder; `path` is relative to it. */
 export interface PolicyFile {
@@ -26,8 +25,11 @@ export interface DecodedDocument<T extends Envelope = Envelope> {
   readonly place: Place;
 }
 
-/** What a whole ConfigMap may hold; the parser needs about a second for it. */
+/** What a whole ConfigMap may hold. */
 export const MAX_FILE_BYTES: number = 1024 * 1024;
+
+/** Times an anchor may be written out; more is a bomb ("billion laughs"), not a way to save typing. */
+const MAX_ALIASES = 200;
 
 /** Problems told per file: a wrong file is wrong in thousands of places, and nobody reads beyond these. */
 const MAX_PROBLEMS = 100;
@@ -99,10 +101,10 @@ function refusalOf(file: string, text: string): Problem | null {
   if (text.length > MAX_FILE_BYTES) {
     return wholeFile(file, `is larger than ${MAX_FILE_BYTES / 1024 / 1024} MiB`, 'split the file');
   }
-  return isNestedTooDeeply(text) ? wholeFile(file, TOO_LARGE, '') : null;
+  return null;
 }
 
-const TOO_LARGE = 'is nested too deeply or too large';
+const TOO_LARGE = 'writes out too many fields';
 
 function wholeFile(file: string, message: string, advice: string): Problem {
   return { severity: 'error', file, line: 0, column: 0, path: '', message, advice };
@@ -130,11 +132,11 @@ function moved(part: Part, linesBefore: number): Part {
 }
 
 function readPart(file: string, kinds: readonly Kind<Envelope>[], text: string, linesBefore: number): Part {
-  const reader = new PartReader(file, kinds, linesBefore);
+  const reader = new PartReader(file, kinds, new Lines(text), linesBefore);
   try {
-    reader.read(text);
+    for (const document of parseYaml(text)) reader.read(document);
   } catch (error) {
-    // What recurses ends in a RangeError. Anything else is told in its own words.
+    // What aliases and merge keys blow up ends in a RangeError. Anything else is told in its own words.
     reader.reportFile(error instanceof RangeError ? TOO_LARGE : `cannot be read: ${String(error)}`);
   }
   return reader.result();
@@ -142,16 +144,17 @@ function readPart(file: string, kinds: readonly Kind<Envelope>[], text: string, 
 
 class PartReader {
   private readonly file: string;
-  private readonly lines = new LineCounter();
+  private readonly lines: Lines;
   private readonly linesBefore: number;
   private readonly documents: DecodedDocument[] = [];
   private readonly problems: Problem[] = [];
   private untold = 0;
   private readonly kinds: readonly Kind<Envelope>[];
 
-  constructor(file: string, kinds: readonly Kind<Envelope>[], linesBefore: number) {
+  constructor(file: string, kinds: readonly Kind<Envelope>[], lines: Lines, linesBefore: number) {
     this.file = file;
     this.kinds = kinds;
+    this.lines = lines;
     this.linesBefore = linesBefore;
   }
 
@@ -164,55 +167,32 @@ class PartReader {
     this.problems.push(wholeFile(this.file, message, ''));
   }
 
-  read(text: string): void {
-    const parsed = parseAllDocuments(text, {
-      lineCounter: this.lines,
-      prettyErrors: false,
-      logLevel: 'error',
-      merge: true,
-      // The library's own check compares every key with every other; findFaults does it in one pass.
-      uniqueKeys: false,
-      version: '1.2',
+  read(document: YamlDocument): void {
+    const { value, faults } = document;
+    for (const { offset, message } of faults) this.reportFault(offset, message);
+    if (faults.length > 0 || value === undefined || value === null) return;
+    const place = new Place(this.file, document, this.lines, this.linesBefore);
+    if (document.aliases <= MAX_ALIASES) this.readDocument(value, place);
+    else this.report(place, [], `writes out more than ${MAX_ALIASES} aliases`, 'write the repeated part out');
+  }
+
+  private reportFault(offset: number, message: string): void {
+    if (this.problems.length >= MAX_PROBLEMS) {
+      this.untold++;
+      return;
+    }
+    const { line, column } = this.lines.at(offset);
+    this.problems.push({
+      ...wholeFile(this.file, `is not YAML: ${message}`, ''),
+      line: line + this.linesBefore,
+      column,
     });
-    // An empty stream is an object with an `empty` mark, not a list.
-    if ('empty' in parsed) return;
-    for (const document of parsed) this.readYaml(document);
   }
 
   /** Finding the place is the costly part, so what will not be told is only counted. */
   private report(place: Place, path: Path, message: string, advice = '', at: PointAt = 'value'): void {
     if (this.problems.length >= MAX_PROBLEMS) this.untold++;
     else this.problems.push(place.problem(path, message, advice, { at }));
-  }
-
-  private readYaml(document: Document): void {
-    const faults = findFaults(document);
-    for (const { offset, message } of faults) {
-      if (this.problems.length >= MAX_PROBLEMS) this.untold++;
-      else {
-        const { line, col } = this.lines.linePos(offset);
-        this.problems.push({
-          ...wholeFile(this.file, `is not YAML: ${message}`, ''),
-          line: line + this.linesBefore,
-          column: col,
-        });
-      }
-    }
-    if (faults.length > 0 || document.contents === null) return;
-    const place = new Place(this.file, document, this.lines, this.linesBefore);
-    const value = this.expand(document, place);
-    if (value !== undefined && value !== null) this.readDocument(value, place);
-  }
-
-  /** The document as plain values, aliases and merge keys written out. */
-  private expand(document: Document, place: Place): unknown {
-    try {
-      return document.toJS({ maxAliasCount: MAX_ALIASES });
-    } catch (error) {
-      if (!(error instanceof ReferenceError)) throw error;
-      this.report(place, [], `writes out more than ${MAX_ALIASES} aliases`, 'write the repeated part out');
-      return undefined;
-    }
   }
 
   private readDocument(value: unknown, place: Place): void {

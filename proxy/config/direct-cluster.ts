@@ -12,6 +12,7 @@ export function directCluster(key: string, endpoint: EndpointSpec): ClusterSpec 
     protocol: 'auto',
     source: { file: '', line: 0, name: key },
     meshTls: endpoint.meshTls,
+    backendTls: null,
     identities: [],
     endpoints: [endpoint],
     ...callSettings({ ...TRAFFIC_DEFAULTS, type: 'RoundRobin' }),

@@ -1,13 +1,43 @@
 /** From a path in a document back to the line and column it was written at. */
-import { type Document, isAlias, isMap, isScalar, isSeq, type LineCounter, type Node, type Pair } from 'yaml';
 import type { Problem } from '../../shared/problem.ts';
 import type { SourceRef } from './snapshot.ts';
+import type { YamlDocument } from './yaml.ts';
 
 export type Path = readonly PropertyKey[];
 
-interface Position {
+export interface Position {
   readonly line: number;
   readonly column: number;
+}
+
+/** Where the lines of a text begin; looked for when somebody asks. */
+export class Lines {
+  private readonly text: string;
+  private starts: readonly number[] | null = null;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  /** Both from 1. */
+  at(offset: number): Position {
+    const starts = this.find();
+    let [low, high] = [0, starts.length];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if ((starts[middle] as number) <= offset) low = middle;
+      else high = middle;
+    }
+    return { line: low + 1, column: offset - (starts[low] as number) + 1 };
+  }
+
+  private find(): readonly number[] {
+    if (this.starts !== null) return this.starts;
+    const starts = [0];
+    for (let at = this.text.indexOf('\n'); at >= 0; at = this.text.indexOf('\n', at + 1)) starts.push(at + 1);
+    this.starts = starts;
+    return starts;
+  }
 }
 
 /** A wrong value is pointed at itself, a field that should not be there at its name. */
@@ -24,12 +54,12 @@ export interface ProblemOptions {
  */
 export class Place {
   readonly file: string;
-  private readonly document: Document;
-  private readonly lines: LineCounter;
+  private readonly document: YamlDocument;
+  private readonly lines: Lines;
   private readonly linesBefore: number;
   private readonly prefix: Path;
 
-  constructor(file: string, document: Document, lines: LineCounter, linesBefore: number, prefix: Path = []) {
+  constructor(file: string, document: YamlDocument, lines: Lines, linesBefore: number, prefix: Path = []) {
     this.file = file;
     this.document = document;
     this.lines = lines;
@@ -63,19 +93,9 @@ export class Place {
     return `${this.file}:${this.position(this.prefix).line}`;
   }
 
-  /** Where the value at `path` begins, its key if it has none; else the nearest node around it. */
   private position(path: Path, at: PointAt = 'value'): Position {
-    let node: Node | null = this.document.contents;
-    let offset = node?.range?.[0] ?? 0;
-    for (const step of path) {
-      const pair = child(this.document, node, step);
-      if (pair === null) break;
-      offset = at === 'key' ? pair.keyOffset : pair.offset;
-      node = pair.node;
-    }
-    const { line, col } = this.lines.linePos(offset);
-    // An empty file has no line starts to find.
-    return { line: Math.max(1, line) + this.linesBefore, column: Math.max(1, col) };
+    const { line, column } = this.lines.at(this.document.offsetOf(path, at));
+    return { line: line + this.linesBefore, column };
   }
 }
 
@@ -88,45 +108,4 @@ export function formatPath(path: Path): string {
     else text += text === '' ? String(step) : `.${String(step)}`;
   }
   return text;
-}
-
-/** What stands below a node, and where to point for it and for its name. */
-interface Child {
-  readonly node: Node | null;
-  readonly offset: number;
-  readonly keyOffset: number;
-}
-
-function child(document: Document, node: Node | null, step: PropertyKey): Child | null {
-  const here = isAlias(node) ? (node.resolve(document) ?? null) : node;
-  if (isSeq<Node>(here) && typeof step === 'number') {
-    const item = here.items[step];
-    const offset = item?.range?.[0] ?? 0;
-    return item === undefined ? null : { node: item, offset, keyOffset: offset };
-  }
-  if (!isMap<Node, Node | null>(here)) return null;
-  const merged: Node[] = [];
-  for (const pair of here.items) {
-    const key = isScalar(pair.key) ? String(pair.key.value) : null;
-    const keyOffset = pair.key.range?.[0] ?? 0;
-    if (key === String(step)) return { node: pair.value, offset: pointAt(pair) ?? keyOffset, keyOffset };
-    if (key === '<<' && pair.value !== null) merged.push(pair.value);
-  }
-  return fromMerged(document, merged, step);
-}
-
-function fromMerged(document: Document, merged: readonly Node[], step: PropertyKey): Child | null {
-  for (const source of merged) {
-    for (const map of isSeq<Node>(source) ? source.items : [source]) {
-      const found = child(document, map, step);
-      if (found !== null) return found;
-    }
-  }
-  return null;
-}
-
-/** A scalar is pointed at itself; a map or list at its key, where the eye looks for it. */
-function pointAt({ value }: Pair<Node, Node | null>): number | undefined {
-  const scalar = (isScalar(value) && value.value !== null) || isAlias(value);
-  return scalar ? value.range?.[0] : undefined;
 }

@@ -5,12 +5,15 @@
  * resolved (a backend is a cluster key), defaults filled in, durations in milliseconds (0: none), lists in their order
  * of precedence. Nothing here changes after compile; what outlives a snapshot is keyed by `ClusterSpec.key`.
  */
+import type { ConnectionAttribute } from '../policy/authorization.ts';
 import type { AppProtocol, ClusterSpec, RetryRulesSpec, SourceRef } from '../upstream/spec.ts';
 
 export type { OutlierSettings } from '../upstream/outlier.ts';
 export type {
   ActiveCheckSpec,
+  AdaptiveConcurrencySpec,
   AppProtocol,
+  BackendTlsSpec,
   CircuitBreakerSpec,
   ClusterSpec,
   EndpointSpec,
@@ -30,7 +33,17 @@ export interface Snapshot {
   readonly services: readonly ServiceSpec[];
   readonly clusters: readonly ClusterSpec[];
   readonly inbound: InboundSpec;
+  /** Every AuthorizationPolicy by its key; data threads get only those of `ownAuthorizations`. */
+  readonly authorizations: readonly AuthorizationSpec[];
+  /** Keys of those that judge who may call the own application. */
+  readonly ownAuthorizations: readonly string[];
   readonly telemetry: TelemetrySpec;
+}
+
+/** How a snapshot travels (config/slices): a Service with its clusters, or what is neither, as JSON and known by its hash. */
+export interface SnapshotPart {
+  readonly hash: string;
+  readonly slices: readonly string[];
 }
 
 export interface MeshSpec {
@@ -51,6 +64,8 @@ export interface ServiceSpec {
   readonly hosts: readonly string[];
   /** Cluster addresses, canonical. */
   readonly addresses: readonly string[];
+  /** Keys of the AuthorizationPolicies that every pod behind it is known to apply, for explain. */
+  readonly authorizations: readonly string[];
   readonly ports: readonly ServicePortSpec[];
 }
 
@@ -60,12 +75,30 @@ export interface ServicePortSpec {
   readonly protocol: AppProtocol;
   /** Where traffic goes that no route speaks for. */
   readonly cluster: string;
-  /** True where at least one route is attached: a request that no rule matches is then a 404. */
+  /** True where a route that reads requests or server names is attached: what no rule matches is then refused. */
   readonly routed: boolean;
   /** Rules of HTTPRoute or GRPCRoute, each once; `entries` says when they apply. */
   readonly rules: readonly RuleSpec[];
   /** Matches in order of precedence (Gateway API, HTTPRouteRule.matches); the first that fits decides. */
   readonly entries: readonly RouteEntrySpec[];
+  /** Where connections go that nobody looks into; null: to `cluster`. */
+  readonly connections: ConnectionRoutesSpec | null;
+}
+
+/** The TLSRoutes or the TCPRoute of a Service port. */
+export interface ConnectionRoutesSpec {
+  readonly kind: 'TLSRoute' | 'TCPRoute';
+  /** Of two that claim one server name the first has it. */
+  readonly rules: readonly ConnectionRuleSpec[];
+}
+
+export interface ConnectionRuleSpec {
+  /** `namespace/route/rule`, the rule by its name or its index. */
+  readonly name: string;
+  readonly source: SourceRef;
+  /** Server names, lower case, perhaps beginning with `*.`; empty: any, and none at all. */
+  readonly hostnames: readonly string[];
+  readonly backends: readonly { readonly cluster: string | null; readonly weight: number }[];
 }
 
 export interface RouteEntrySpec {
@@ -75,7 +108,11 @@ export interface RouteEntrySpec {
 }
 
 export interface HttpMatchSpec {
-  readonly path: { readonly type: 'Exact' | 'PathPrefix' | 'RegularExpression'; readonly value: string };
+  /** AnyService: a gRPC method of this name, whatever its service. */
+  readonly path: {
+    readonly type: 'Exact' | 'PathPrefix' | 'AnyService' | 'RegularExpression';
+    readonly value: string;
+  };
   readonly method: string | null;
   /** Header names lower case, all must match. */
   readonly headers: readonly NameMatchSpec[];
@@ -145,6 +182,31 @@ export interface InboundSpec {
   readonly mode: MtlsMode;
   /** By application port. */
   readonly portModes: Readonly<Record<string, MtlsMode>>;
+}
+
+/** One AuthorizationPolicy: shaped as policy/authorization prepares from it. */
+export interface AuthorizationSpec {
+  /** `namespace/name`. */
+  readonly key: string;
+  readonly source: SourceRef;
+  readonly action: 'ALLOW' | 'DENY';
+  /** One that fits is enough. */
+  readonly rules: readonly AuthorizationRuleSpec[];
+}
+
+/** Fits where one group of `from`, one of `to` (none written: any) and all of `when` hold. */
+export interface AuthorizationRuleSpec {
+  readonly source: SourceRef;
+  readonly from: readonly (readonly AuthorizationConditionSpec[])[];
+  readonly to: readonly (readonly AuthorizationConditionSpec[])[];
+  readonly when: readonly AuthorizationConditionSpec[];
+}
+
+/** Holds where the attribute has one of `values` (none written: whatever it is) and none of `notValues`. */
+export interface AuthorizationConditionSpec {
+  readonly attribute: ConnectionAttribute;
+  readonly values: readonly string[];
+  readonly notValues: readonly string[];
 }
 
 export interface TelemetrySpec {

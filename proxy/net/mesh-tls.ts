@@ -12,6 +12,7 @@ import type { Identity } from '../../certs/identity.ts';
 import { type TrustSettings, verifyPeer } from '../../certs/verify.ts';
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { ok, type Result } from '../../shared/result.ts';
+import type { Arrival } from './arrival.ts';
 
 /** Tokens that this server selects from, best first (CONTRACT, "Between sidecars"). */
 export const SERVER_ALPN: readonly string[] = [
@@ -45,7 +46,8 @@ export interface MeshPeer {
 }
 
 export interface MeshAccepts {
-  onPeer(socket: TLSSocket, peer: MeshPeer): void;
+  /** `arrival` as it was given to `handshake`. */
+  onPeer(socket: TLSSocket, peer: MeshPeer, arrival: Arrival): void;
   /** The socket is destroyed already. */
   onRefused(failure: Failure, detail: string, remoteAddress: string): void;
 }
@@ -54,6 +56,8 @@ export class MeshTls {
   readonly identity: Identity;
   readonly clientContext: SecureContext;
   private readonly server: Server;
+  /** Of handshakes under way, by the socket below TLS. */
+  private readonly arrivals = new WeakMap<Socket, Arrival>();
 
   constructor(identity: Identity, ticketKeys: Uint8Array, trust: () => TrustSettings, accepts: MeshAccepts) {
     this.identity = identity;
@@ -90,7 +94,7 @@ export class MeshTls {
     this.server.on('secureConnection', (socket) => {
       const judged = judge(socket, identity.bundleHash, trust(), 'client');
       if (judged.ok) {
-        accepts.onPeer(socket, judged.value);
+        accepts.onPeer(socket, judged.value, this.arrivals.get(rawOf(socket)) as Arrival);
         return;
       }
       const remoteAddress = socket.remoteAddress ?? '';
@@ -101,9 +105,19 @@ export class MeshTls {
   }
 
   /** Takes over an accepted socket whose first bytes were put back with `unshift`. */
-  handshake(socket: Socket): void {
+  handshake(socket: Socket, arrival: Arrival): void {
+    this.arrivals.set(socket, arrival);
     this.server.emit('connection', socket);
   }
+}
+
+interface OnSocket {
+  readonly _parent: Socket;
+}
+
+/** What a server's TLS socket was made on. Node's own; test/unit/net/mesh-arrival.test.ts watches it. */
+function rawOf(socket: TLSSocket): Socket {
+  return (socket as unknown as OnSocket)._parent;
 }
 
 /** What both OpenSSL and weft say of the peer of a finished handshake. A refusal's detail begins with its fine reason. */

@@ -3,7 +3,8 @@
  * end, and `resetAndDestroy` knows TCP sockets only. So the TCP handle below is made to close by reset; it is internal to
  * the pinned Node, and test/unit/net/reset-tls.test.ts notices if it goes.
  */
-import type { TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 
 interface TcpHandle {
   close(done: () => void): void;
@@ -19,4 +20,10 @@ export function resetTls(socket: TLSSocket): void {
   const tcp = (socket as unknown as Layered)._handle?._parent;
   if (tcp !== undefined) tcp.close = (done) => tcp.reset(done);
   socket.destroy();
+}
+
+/** Ends a plain or TLS connection at once with RST. */
+export function resetSocket(socket: Socket): void {
+  if (socket instanceof TLSSocket) resetTls(socket);
+  else socket.resetAndDestroy();
 }

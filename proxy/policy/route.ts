@@ -1,6 +1,7 @@
 /**
  * Which rule a request belongs to (Gateway API v1, HTTPRouteRule.matches): exact paths first, then the longest prefix,
- * element by element, then regular expressions, and within one path the order given.
+ * element by element, then gRPC methods of any service, then what takes everything, then regular expressions; within one
+ * path the order given.
  *
  * The index is made at link time, so a lookup costs a few probes of a Map whether there are 10 routes or 1000, and no
  * request can make it probe beyond the longest prefix that policy names. Expressions on paths are tried one by one.
@@ -18,7 +19,10 @@ export interface NameMatch {
 
 /** What a request must look like; shaped as the snapshot's HttpMatchSpec. */
 export interface RouteMatch {
-  readonly path: { readonly type: 'Exact' | 'PathPrefix' | 'RegularExpression'; readonly value: string };
+  readonly path: {
+    readonly type: 'Exact' | 'PathPrefix' | 'AnyService' | 'RegularExpression';
+    readonly value: string;
+  };
   readonly method: string | null;
   readonly headers: readonly NameMatch[];
   readonly query: readonly NameMatch[];
@@ -31,31 +35,32 @@ export interface RouteEntry<R> {
 
 const NO_QUERY: ReadonlyMap<string, string> = new Map();
 
-/** An immutable table of routes. */
+/** A table of routes; once made it does not change. */
 export class RouteTable<R> {
   private readonly exact = new Map<string, Candidate<R>[]>();
   /** Keyed without the trailing slash, so `/` is the empty string. */
   private readonly prefixes = new Map<string, Candidate<R>[]>();
+  /** By method, of gRPC paths `/SERVICE/METHOD` whose service nobody asks for. */
+  private readonly methods = new Map<string, Candidate<R>[]>();
   private readonly root: Candidate<R>[] = [];
   private readonly expressions: PathExpression<R>[] = [];
-  private readonly longestPrefix: number;
-  private readonly readsQuery: boolean;
+  private longestPrefix = 0;
+  private readsQuery = false;
 
-  /** `entries` in order of precedence. With a RegularExpression among them `loadExpressions` must have resolved. */
-  constructor(entries: readonly RouteEntry<R>[]) {
-    let longest = 0;
-    let readsQuery = false;
-    for (const entry of entries) {
-      const { match } = entry;
-      readsQuery ||= match.query.length > 0;
-      const candidate = new Candidate(match, entry.target);
-      if (match.path.type === 'RegularExpression') {
-        this.expressions.push(new PathExpression(match.path.value, candidate));
-      } else this.candidatesOf(match.path).push(candidate);
-    }
-    for (const prefix of this.prefixes.keys()) longest = Math.max(longest, prefix.length);
-    this.longestPrefix = longest;
-    this.readsQuery = readsQuery;
+  constructor(entries: Iterable<RouteEntry<R>> = []) {
+    for (const entry of entries) this.add(entry);
+  }
+
+  /**
+   * Only while the table is made, in order of precedence. Before the first RegularExpression `loadExpressions` must have
+   * resolved.
+   */
+  add({ match, target }: RouteEntry<R>): void {
+    this.readsQuery ||= match.query.length > 0;
+    const candidate = new Candidate(match, target);
+    if (match.path.type === 'RegularExpression') {
+      this.expressions.push(new PathExpression(match.path.value, candidate));
+    } else this.candidatesOf(match.path).push(candidate);
   }
 
   /** The target of the first match, or null. `path` with its query, as it will be forwarded. */
@@ -88,7 +93,11 @@ export class RouteTable<R> {
       }
       end = path.lastIndexOf('/', end - 1);
     }
-    return firstMatch(this.root, method, fields, query);
+    const called = this.methods.size === 0 ? undefined : this.methods.get(grpcMethod(path));
+    return (
+      (called === undefined ? null : firstMatch(called, method, fields, query)) ??
+      firstMatch(this.root, method, fields, query)
+    );
   }
 
   /** The path comes last: it is what costs. */
@@ -108,9 +117,17 @@ export class RouteTable<R> {
 
   private candidatesOf(path: RouteMatch['path']): Candidate<R>[] {
     if (path.type === 'Exact') return listOf(this.exact, path.value);
+    if (path.type === 'AnyService') return listOf(this.methods, path.value);
     const key = path.value.endsWith('/') ? path.value.slice(0, -1) : path.value;
+    this.longestPrefix = Math.max(this.longestPrefix, key.length);
     return key === '' ? this.root : listOf(this.prefixes, key);
   }
+}
+
+/** The method of a path with exactly two elements; empty for any other. */
+function grpcMethod(path: string): string {
+  const slash = path.indexOf('/', 1);
+  return slash > 1 && path.indexOf('/', slash + 1) < 0 ? path.slice(slash + 1) : '';
 }
 
 /** What must be said of a header or query parameter; `expression` is null where its value is compared. */

@@ -1,24 +1,38 @@
 /**
  * What protocol a connection speaks, told from its first bytes: pure, and content with as few as decide.
  *
- * TLS is a handshake record with a ClientHello (RFC 8446 section 4.1.2), of which the ALPN and server name are read;
- * HTTP/2 is its preface (RFC 9113 section 3.4); HTTP/1 a word and a space, and whatever a lenient server might take for
- * a request: opaque bytes pass unjudged, so odd requests must not. Everything else is opaque.
+ * A PROXY protocol header is told by its signature (session/proxy-header reads it). TLS is a handshake record with a
+ * ClientHello (RFC 8446 section 4.1.2), of which the ALPN and server name are read; HTTP/2 is its preface (RFC 9113 section
+ * 3.4); HTTP/1 a method and a space, a line that names the protocol, and whatever else a lenient server might take for a
+ * request: opaque bytes pass unjudged, so odd requests must not. Everything else is opaque.
  */
+import { proxySignature } from './proxy-header.ts';
+
 export type Detected =
   | { readonly protocol: 'tls'; readonly serverName: string; readonly alpn: readonly string[] }
-  | { readonly protocol: 'h1' | 'h2' | 'opaque' | 'more' };
+  | { readonly protocol: 'proxy' | 'h1' | 'h2' | 'opaque' | 'more' };
 
 const MORE: Detected = Object.freeze({ protocol: 'more' });
-const OPAQUE: Detected = Object.freeze({ protocol: 'opaque' });
+export const OPAQUE: Detected = Object.freeze({ protocol: 'opaque' });
+const PROXY: Detected = Object.freeze({ protocol: 'proxy' });
 const H1: Detected = Object.freeze({ protocol: 'h1' });
 const H2: Detected = Object.freeze({ protocol: 'h2' });
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
+const ANSWER = Buffer.from('HTTP/', 'latin1');
+const ANY_BYTE = -1;
+/** Of a SETTINGS frame that acknowledges none: length, type 4, no flags, stream 0. Settings fill less than 64 KB. */
+const SETTINGS_HEADER: readonly number[] = [0, ANY_BYTE, ANY_BYTE, 4, 0, 0, 0, 0, 0];
 /** Text without a line end for longer than this is a request line that its parser refuses as too long. */
 const MAX_LINE = 8192;
 const LF = 0x0a;
 const SP = 0x20;
+/**
+ * Methods that need no protocol's name behind them: a server may take `GET /` for HTTP/0.9. Other words begin the lines
+ * of many protocols (`get key` is memcached's), and are a request's where the line says HTTP.
+ */
+const METHODS: ReadonlySet<string> = new Set('GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH'.split(' '));
+const LONGEST_METHOD = 'CONNECT'.length;
 /** In a first line that may be a request's, whatever stands around it. */
 const HTTP_VERSION = /http\/[0-9]/i;
 const TLS_HANDSHAKE = 22;
@@ -36,10 +50,31 @@ const MAX_RECORDS = 16;
 export function detect(bytes: Buffer): Detected {
   if (bytes.length === 0) return MORE;
   if (bytes[0] === TLS_HANDSHAKE) return detectTls(bytes);
-  if (bytes[0] === PREFACE[0] && PREFACE.subarray(0, bytes.length).equals(bytes.subarray(0, PREFACE.length))) {
-    return bytes.length < PREFACE.length ? MORE : H2;
+  if (isPrefix(bytes, PREFACE)) return bytes.length < PREFACE.length ? MORE : H2;
+  const signature = proxySignature(bytes);
+  if (signature === 'none') return detectH1(bytes);
+  return signature === 'more' ? MORE : PROXY;
+}
+
+/** Are these bytes, as far as they go, those that `whole` begins with? */
+function isPrefix(bytes: Buffer, whole: Buffer): boolean {
+  const known = Math.min(bytes.length, whole.length);
+  return bytes.compare(whole, 0, known, 0, known) === 0;
+}
+
+/**
+ * Does a server that spoke first speak HTTP? An answer before its request (a time-out, RFC 9110 section 15.5.9), or the
+ * SETTINGS with which an HTTP/2 server may begin (RFC 9113 section 3.4). Whoever waits for those must not thereby get
+ * around what is judged by request.
+ */
+export function detectServer(bytes: Buffer): 'http' | 'opaque' | 'more' {
+  if (isPrefix(bytes, ANSWER)) return bytes.length < ANSWER.length ? 'more' : 'http';
+  for (let i = 0; i < SETTINGS_HEADER.length; i++) {
+    const expected = SETTINGS_HEADER[i] as number;
+    if (i === bytes.length) return 'more';
+    if (expected !== ANY_BYTE && bytes[i] !== expected) return 'opaque';
   }
-  return detectH1(bytes);
+  return 'http';
 }
 
 function detectH1(bytes: Buffer): Detected {
@@ -47,15 +82,18 @@ function detectH1(bytes: Buffer): Detected {
   // Servers skip line ends and blanks before a request; the parser judges them.
   if (isBlank(first) || first === LF) return H1;
   if (!isMethodByte(first)) return OPAQUE;
-  let isWord = true;
+  if (beginsWithMethod(bytes)) return H1;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i] as number;
-    if (isWord && byte === SP) return H1;
     if (byte === LF) return HTTP_VERSION.test(bytes.toString('latin1', 0, i)) ? H1 : OPAQUE;
     if (byte < SP && !isBlank(byte)) return OPAQUE;
-    isWord &&= isLetter(byte) || byte === 0x2d || byte === 0x5f;
   }
   return bytes.length > MAX_LINE ? H1 : MORE;
+}
+
+function beginsWithMethod(bytes: Buffer): boolean {
+  const space = bytes.subarray(0, LONGEST_METHOD + 1).indexOf(SP);
+  return space > 0 && METHODS.has(bytes.toString('latin1', 0, space));
 }
 
 /** What one server or another takes for a blank between the words of a request line; CR counts, LF does not. */

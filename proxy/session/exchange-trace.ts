@@ -9,8 +9,8 @@ import type { Sampler } from '../telemetry/sampling.ts';
 export class ExchangeTrace {
   readonly context: TraceContext;
   private readonly random: Random;
-  private attempt: TraceContext | null = null;
-  private ended = 0;
+  /** Of attempts whose head was written, by number less one. */
+  private readonly attempts: (TraceContext | undefined)[] = [];
 
   constructor(fields: Fields, sampler: Sampler, random: Random) {
     this.context = startTrace(fields, sampler, random);
@@ -21,34 +21,27 @@ export class ExchangeTrace {
     return this.context.sampled;
   }
 
-  /** Takes the caller's context out of `fields` and returns the line that stands for it in this attempt. */
-  lines(fields: Fields): string {
+  /** Takes the caller's context out of `fields` and returns the line that stands for it in this attempt (from 1). */
+  lines(fields: Fields, attempt: number): string {
     const { context } = this;
     // The caller's own unsampled context goes on as it came.
     if (!context.sampled && context.parentSpanId !== '') return '';
     fields.remove('traceparent');
     if (context.state === '') fields.remove('tracestate');
-    this.attempt = this.ofAttempt();
-    return `traceparent: ${traceparent(this.attempt)}\r\n`;
+    const own = this.ofAttempt(attempt);
+    this.attempts[attempt - 1] = own;
+    return `traceparent: ${traceparent(own)}\r\n`;
   }
 
-  /** The span context of the attempt that has just ended, which may have ended before its head was written. */
-  endAttempt(): TraceContext {
-    const context = this.attempt ?? this.ofAttempt();
-    this.attempt = null;
-    this.ended++;
-    return context;
-  }
-
-  /** How often the request had been sent before the attempt under way. */
-  get resends(): number {
-    return this.ended;
+  /** The span context of an attempt that has just ended, which may have ended before its head was written. */
+  endAttempt(attempt: number): TraceContext {
+    return this.attempts[attempt - 1] ?? this.ofAttempt(attempt);
   }
 
   /** The first attempt's span is the one announced; each further attempt has a span of its own beside it. */
-  private ofAttempt(): TraceContext {
+  private ofAttempt(attempt: number): TraceContext {
     const { context } = this;
-    if (this.ended === 0) return context;
+    if (attempt === 1) return context;
     return new TraceContext(context.traceId, this.random.hex(8), context.parentSpanId, context.sampled, context.state);
   }
 }

@@ -17,6 +17,7 @@ import { clientSpan, serverSpan } from '../telemetry/span.ts';
 import type { Cluster } from '../upstream/cluster.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { mayUpgrade } from '../upstream/spec.ts';
+import { destinationOf } from './admission.ts';
 import type { Caller } from './caller.ts';
 import { attemptRecord, ExchangeTrace } from './exchange-trace.ts';
 import { Forward } from './forward.ts';
@@ -74,16 +75,15 @@ export class Exchange implements ForwardHost, PolicyWaiter {
 
   start(): void {
     const { room, head } = this;
-    const { story } = room;
     if (room.io.overload.refusesRequest(this.startedAt)) {
       this.refuse(FAILURES.overloaded, `the event loop is ${Math.round(room.io.overload.delayMs)} ms late`);
       return;
     }
     this.requestId = stampForwarding(head, this.caller, room.io.mesh?.identity.spiffeId ?? '', room.io.random);
-    if (story.sampler !== null) this.trace = new ExchangeTrace(head.fields, story.sampler, room.io.random);
-    const destination = room.resolver.destination(this.snapshot, head.authority, this.caller.original);
-    if ('word' in destination) {
-      this.refuse(destination, '');
+    if (room.story.sampler !== null) this.trace = new ExchangeTrace(head.fields, room.story.sampler, room.io.random);
+    const destination = destinationOf(room, this.snapshot, this.caller, head.authority);
+    if ('failure' in destination) {
+      this.refuse(destination.failure, destination.detail);
       return;
     }
     const { routes, otherwise } = destination;
@@ -158,13 +158,14 @@ export class Exchange implements ForwardHost, PolicyWaiter {
   // What the attempts say
 
   attemptLines(attempt: number, toWeft: boolean): string {
-    const lines = this.trace === null ? '' : this.trace.lines(this.head.fields);
+    const lines = this.trace === null ? '' : this.trace.lines(this.head.fields, attempt);
     if (!toWeft || (attempt === 1 && this.limits === null)) return lines;
     return lines + hopLines(attempt, this.limits?.leftMs(this.room.io.clock.now()) ?? 0);
   }
 
   onAttemptEnd(
     endpoint: Endpoint,
+    attempt: number,
     startedAt: number,
     status: number,
     failure: Failure | null,
@@ -174,9 +175,8 @@ export class Exchange implements ForwardHost, PolicyWaiter {
     if (trace === null || !trace.sampled || this.caller.direction === 'inbound') return;
     const { clock } = this.room.io;
     const now = clock.now();
-    const { key } = endpoint;
-    const attempt = attemptRecord(key, startedAt, now, clock.wall(), trace.resends, status, failure, principal);
-    this.room.story.span(clientSpan(this.record(now), attempt, trace.endAttempt()));
+    const made = attemptRecord(endpoint.key, startedAt, now, clock.wall(), attempt - 1, status, failure, principal);
+    this.room.story.span(clientSpan(this.record(now), made, trace.endAttempt(attempt)));
   }
 
   onInterim(head: ResponseHead): void {

@@ -16,8 +16,15 @@ export interface AttemptRules {
 export interface ForwardHost {
   /** Field lines that belong to this attempt (from 1) alone; `toWeft`: to a sidecar like this one. Empty without. */
   attemptLines(attempt: number, toWeft: boolean): string;
-  /** An attempt has ended, for better or worse; `status` is 0 if no head came. */
-  onAttemptEnd(endpoint: Endpoint, startedAt: number, status: number, failure: Failure | null, principal: string): void;
+  /** An attempt (from 1) has ended, for better or worse; `status` is 0 if no head came. */
+  onAttemptEnd(
+    endpoint: Endpoint,
+    attempt: number,
+    startedAt: number,
+    status: number,
+    failure: Failure | null,
+    principal: string,
+  ): void;
   onInterim(head: ResponseHead): void;
   onHead(head: ResponseHead): void;
   onBytes(bytes: Buffer, start: number, end: number): void;

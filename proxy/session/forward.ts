@@ -2,34 +2,36 @@
  * The attempt loop: takes one request to a cluster, once or more often, until an answer starts or nothing is left to try.
  *
  * Another attempt is made only while no byte of an answer has been passed on, the request can be sent again from what is
- * kept of it, the error table allows it for what happened, and count, retry limit and budget have room. Leases (request
- * slot, breaker, retry slot, endpoint load) are given back in `settle`, whatever the end.
+ * kept of it, the error table allows it for what happened, and count, retry limit and budget have room. Where policy says
+ * so a second one runs beside a slow first (session/hedge): what is answered first goes on here, the other is given up.
+ * Leases (request slot, breaker, retry slot, endpoint load) are given back in `settle`, whatever the end.
  */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import type { Fields, RequestHead, ResponseHead } from '../http/message.ts';
 import type { UpstreamStream } from '../http/stream.ts';
 import { Deadline } from '../net/deadline.ts';
 import type { IoThread } from '../net/io-thread.ts';
-import type { BreakerLease, BreakerOutcome } from '../upstream/breaker.ts';
+import { Admission } from '../upstream/admission.ts';
+import type { BreakerOutcome } from '../upstream/breaker.ts';
 import type { Cluster } from '../upstream/cluster.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { Lane, StreamWaiter, Waiting } from '../upstream/pool.ts';
 import type { RetryPolicy } from '../upstream/retry-policy.ts';
+import { giveBackEndpoint, giveBackStream } from './attempt-end.ts';
 import type { AttemptRules, ForwardHost } from './forward-host.ts';
 import { grpcStatus, isGrpc } from './grpc.ts';
-import { REPLAY_BYTES, Replay, type ReplayMemory } from './replay.ts';
-import { mayFollow, pauseAfter } from './retry-leave.ts';
-import { isBeforeSending, outcomeOf, refusalOfPeer } from './retry-rules.ts';
+import { Hedge, mayHedge } from './hedge.ts';
+import { Replay } from './replay.ts';
+import { mayFollow, pauseAfter, refusalToFollow } from './retry-leave.ts';
 import type { Room } from './room.ts';
 import type { Story } from './story.ts';
-
-/** An answer that is longer, or of unknown length, is not read to its end for the sake of its connection. */
-const MAX_DISCARDED = 65_536;
 
 export class Forward implements StreamWaiter {
   readonly cluster: Cluster;
   readonly lane: Lane;
+  /** Made so far; `attempt` is the number of the one that is under way here. */
   attempts = 0;
+  attempt = 1;
   endpoint: Endpoint | null = null;
   /** Verified SPIFFE ID of the endpoint of the last attempt. */
   principal = '';
@@ -42,17 +44,18 @@ export class Forward implements StreamWaiter {
   private readonly io: IoThread;
   private readonly host: ForwardHost;
   private readonly head: RequestHead;
-  private readonly attemptTimeoutMs: number;
+  readonly attemptTimeoutMs: number;
   private readonly maxRetries: number;
   private readonly policy: RetryPolicy;
   /** Answers are looked into for a gRPC status that may be retried. */
   private readonly readsGrpc: boolean;
-  private readonly attemptDeadline: Deadline | null;
-  private breakerLease: BreakerLease | null = null;
+  private attemptDeadline: Deadline | null;
+  private readonly admission: Admission;
+  /** null for the many requests that nothing is sent beside. */
+  private readonly hedge: Hedge | null;
   private tried: Endpoint[] | null = null;
   private stream: UpstreamStream | null = null;
   private waiting: Waiting | null = null;
-  private retrySlots = 0;
   private sent = false;
   /** The stream takes no more for now. */
   private congested = false;
@@ -63,19 +66,13 @@ export class Forward implements StreamWaiter {
   private grpcCode = -1;
   /** Waits for the first byte of its message, or for trailers that ask for another attempt. */
   private heldHead: ResponseHead | null = null;
-  // The request as far as it has come
-  private readonly memory: ReplayMemory;
   private readonly story: Story;
-  private replay: Replay | null = null;
-  private complete = false;
-  private trailers: Fields | null = null;
-  private replayable = true;
+  private readonly body: Replay;
 
   constructor(room: Room, host: ForwardHost, cluster: Cluster, head: RequestHead, rules: AttemptRules) {
     const { attemptTimeoutMs, retryPolicy } = rules;
     const { io } = room;
     this.io = io;
-    this.memory = room.replayMemory;
     this.story = room.story;
     this.host = host;
     this.cluster = cluster;
@@ -90,40 +87,34 @@ export class Forward implements StreamWaiter {
       attemptTimeoutMs > 0
         ? new Deadline(() => this.giveUpAttempt(FAILURES.attemptTimeout, `no answer within ${attemptTimeoutMs} ms`))
         : null;
-    this.complete = head.length === 0 && head.upgrade === null;
+    this.admission = new Admission(cluster);
+    this.hedge = mayHedge(head, retryPolicy.hedge) ? new Hedge(this, host, io, retryPolicy.hedge) : null;
+    this.body = new Replay(room.replayMemory, head.length === 0 && head.upgrade === null);
   }
 
   /** Asks for admission and makes the first attempt; a refusal comes back as the row, and nothing is held then. */
   start(): Failure | null {
-    const { cluster } = this;
-    if (!cluster.requests.tryAcquire()) return FAILURES.requestLimit;
-    if (cluster.breaker !== null) {
-      this.breakerLease = cluster.breaker.admit();
-      if (this.breakerLease === null) {
-        cluster.requests.release();
-        return FAILURES.breakerOpen;
-      }
-    }
-    cluster.budget.onRequest();
+    const refused = this.admission.enter();
+    if (refused !== null) return refused;
     this.startedAt = this.io.clock.now();
-    this.attempt(0, false);
+    this.hedge?.arm();
+    this.tryOne(0, false);
     return null;
   }
 
   /** Bytes of the request body. True if they could not be passed on yet: the caller holds back more. */
   sendBytes(bytes: Buffer, start: number, end: number): boolean {
-    if (this.replayable && !this.settled) this.keep(bytes, start, end);
-    if (this.stream !== null) this.stream.sendBytes(bytes, start, end);
-    if (this.stream !== null || this.settled) return false;
-    this.replay ??= new Replay(this.memory);
-    if (!this.replayable) this.replay.add(bytes, start, end);
-    return this.replay.bytes >= REPLAY_BYTES;
+    const { stream, body } = this;
+    if (this.settled) return false;
+    body.keep(bytes, start, end, stream !== null);
+    if (stream === null) return body.full;
+    stream.sendBytes(bytes, start, end);
+    return false;
   }
 
   sendEnd(trailers: Fields | null): void {
-    if (this.complete) return;
-    this.complete = true;
-    this.trailers = trailers;
+    if (this.body.complete) return;
+    this.body.end(trailers);
     this.stream?.sendEnd(trailers);
   }
 
@@ -156,13 +147,14 @@ export class Forward implements StreamWaiter {
     this.principal = stream.principal;
     this.sent = true;
     this.congested = false;
-    stream.sendHead(this.head, this.head.length, this.host.attemptLines(this.attempts, stream.toWeft));
-    if (this.replay !== null) {
-      this.replay.sendTo(stream);
-      if (!this.replayable) this.dropKept();
-    }
-    if (this.complete) stream.sendEnd(this.trailers);
-    else if (!this.congested) this.host.onWritable();
+    this.sendTo(stream, this.attempt);
+    if (!this.body.complete && !this.congested) this.host.onWritable();
+  }
+
+  /** Head and what has come of the body; for this attempt, or for the one beside it. */
+  sendTo(stream: UpstreamStream, attempt: number): void {
+    stream.sendHead(this.head, this.head.length, this.host.attemptLines(attempt, stream.toWeft));
+    this.body.sendTo(stream);
   }
 
   onNoStream(failure: Failure, detail: string, attempted: boolean): void {
@@ -179,9 +171,9 @@ export class Forward implements StreamWaiter {
 
   onHead(head: ResponseHead): void {
     this.status = head.status;
-    if (this.refused(head) || this.retriesAnswer(head)) return;
+    if (this.retriesAnswer(head)) return;
     // A caller that has not finished may wait for the head before it says more.
-    if (this.readsGrpc && this.complete && head.length !== 0) this.heldHead = head;
+    if (this.readsGrpc && this.body.complete && head.length !== 0) this.heldHead = head;
     else this.pass(head);
   }
 
@@ -192,7 +184,7 @@ export class Forward implements StreamWaiter {
 
   onEnd(trailers: Fields | null): void {
     this.stream = null;
-    if (this.breakerLease !== null && trailers !== null) this.grpcCode = grpcStatus(trailers);
+    if (this.admission.judged && trailers !== null) this.grpcCode = grpcStatus(trailers);
     if (this.heldHead !== null) {
       const head = this.heldHead;
       if (this.policy.wantsGrpc(grpcStatus(trailers)) && this.mayTryAgain()) {
@@ -203,7 +195,7 @@ export class Forward implements StreamWaiter {
     }
     this.attemptEnded(null);
     const ms = this.headAt - this.startedAt;
-    const error = this.breakerLease !== null && this.cluster.breakerErrors.isError(this.status, this.grpcCode, ms);
+    const error = this.admission.judged && this.cluster.breakerErrors.isError(this.status, this.grpcCode, ms);
     this.settle(error ? 'fail' : 'succeed');
     this.host.onEnd(trailers);
   }
@@ -229,48 +221,65 @@ export class Forward implements StreamWaiter {
     this.host.onWritable();
   }
 
+  // What the attempt beside this one says
+
+  /** What a second attempt beside this one needs: an endpoint of its own, a slot, and a share of the budget. */
+  roomBeside(): Endpoint | null {
+    const { cluster, endpoint, tried } = this;
+    const waits = this.headAt < 0 && this.heldHead === null && this.attemptStartedAt !== 0;
+    if (!waits || endpoint === null || this.preferred !== null || !this.body.complete || !this.body.whole) return null;
+    const taken = tried === null ? [endpoint] : [...tried, endpoint];
+    const other = cluster.pick(taken, this.hash);
+    if (other === null || taken.includes(other) || !this.admission.tryRetry(true)) return null;
+    this.attempts++;
+    cluster.retried++;
+    this.story.retried(FAILURES.hedged);
+    return other;
+  }
+
+  /** An answer came there first: false if policy would rather have another, as long as there is one to come. */
+  yieldTo(hedge: Hedge, head: ResponseHead): boolean {
+    if (refusalToFollow(head, hedge.principal, this.head, this.policy) !== null) return false;
+    if (pauseAfter(head, this.head, this.policy, this.readsGrpc) >= 0) return false;
+    this.letGo();
+    this.attemptEnded(FAILURES.hedged);
+    this.adopt(hedge);
+    return true;
+  }
+
   /** The head goes to the caller: there is no way back from here. */
   private pass(head: ResponseHead): void {
-    const { endpoint } = this;
+    const { endpoint, cluster } = this;
+    const now = this.io.clock.now();
     this.heldHead = null;
-    this.headAt = this.io.clock.now();
-    if (endpoint !== null && endpoint.latency !== null) endpoint.latency.observe(this.headAt - this.attemptStartedAt);
-    if (this.breakerLease !== null) this.grpcCode = grpcStatus(head.fields);
+    this.headAt = now;
+    this.hedge?.end(FAILURES.hedged, 0);
+    if (endpoint !== null && endpoint.latency !== null) endpoint.latency.observe(now - this.attemptStartedAt);
+    if (cluster.p95 !== null) cluster.p95.observe(now - this.startedAt);
+    this.admission.answered(this.attemptStartedAt, now);
+    if (this.admission.judged) this.grpcCode = grpcStatus(head.fields);
     this.attemptDeadline?.clear();
-    this.dropKept();
-    this.replayable = false;
+    this.body.letGo();
     this.host.onHead(head);
   }
 
-  /** What a peer sidecar refuses in its own name is as if we had met it ourselves. */
-  private refused(head: ResponseHead): boolean {
-    const refusal = refusalOfPeer(head, this.principal);
-    if (refusal === null || !this.mayRetry(refusal, !isBeforeSending(refusal))) return false;
-    this.giveBack(head);
-    this.retry(refusal, 0);
-    return true;
-  }
-
-  /** An answer of the application that policy wants another one for. */
+  /** An answer that policy wants another one for, of the application or of a peer sidecar in its own name. */
   private retriesAnswer(head: ResponseHead): boolean {
-    const pauseMs = pauseAfter(head, this.head, this.policy, this.readsGrpc);
+    const refusal = refusalToFollow(head, this.principal, this.head, this.policy);
+    const pauseMs = refusal === null ? pauseAfter(head, this.head, this.policy, this.readsGrpc) : 0;
     if (pauseMs < 0 || !this.mayTryAgain()) return false;
-    this.giveBack(head);
-    this.retry(null, pauseMs);
-    return true;
-  }
-
-  private giveBack(head: ResponseHead): void {
     const { stream } = this;
     this.stream = null;
-    if (head.length >= 0 && head.length <= MAX_DISCARDED) stream?.discard();
-    else stream?.cancel();
+    giveBackStream(stream, head);
+    this.retry(refusal, pauseMs);
+    return true;
   }
 
   /** At least `pauseMs` from now; `answered`: the last attempt had an answer, if not a welcome one. */
-  private attempt(pauseMs: number, answered: boolean): void {
-    const { tried, policy } = this;
-    const endpoint = this.choose();
+  private tryOne(pauseMs: number, answered: boolean): void {
+    const { tried, policy, preferred } = this;
+    const stays = preferred?.available === true && tried === null;
+    const endpoint = stays ? preferred : this.cluster.pick(tried, this.hash);
     if (endpoint === null) {
       this.settle('ignore');
       this.host.onFailed(FAILURES.noReadyEndpoint, `${this.cluster.key} has no ready endpoint`);
@@ -284,15 +293,9 @@ export class Forward implements StreamWaiter {
     this.attempted = true;
     this.status = 0;
     this.heldHead = null;
-    this.attempts++;
+    this.attempt = ++this.attempts;
     if (backsOff) this.waiting = this.io.clock.after(Math.max(pauseMs, backOffMs), () => this.lease(endpoint));
     else this.lease(endpoint);
-  }
-
-  private choose(): Endpoint | null {
-    const { preferred, tried } = this;
-    if (preferred?.available === true && tried === null) return preferred;
-    return this.cluster.pick(tried, this.hash);
   }
 
   private lease(endpoint: Endpoint): void {
@@ -301,13 +304,13 @@ export class Forward implements StreamWaiter {
     endpoint.requests++;
     this.attemptStartedAt = this.io.clock.now();
     if (this.attemptDeadline !== null) this.io.deadlines.set(this.attemptDeadline, this.attemptTimeoutMs);
-    const { attempts } = this;
+    const { attempt } = this;
     const waiting = this.cluster.pool.lease(endpoint, this);
     // An answer that came at once may have started the next attempt already.
-    if (this.attempts === attempts && this.stream === null && !this.settled) this.waiting = waiting;
+    if (this.attempt === attempt && this.stream === null && !this.settled) this.waiting = waiting;
   }
 
-  private giveUpAttempt(failure: Failure, detail: string): void {
+  giveUpAttempt(failure: Failure, detail: string): void {
     this.letGo();
     this.attemptFailed(failure, detail);
   }
@@ -322,7 +325,8 @@ export class Forward implements StreamWaiter {
 
   private attemptFailed(failure: Failure, detail: string): void {
     if (this.settled) return;
-    if (this.mayRetry(failure, this.sent)) {
+    const follows = mayFollow(failure, this.sent, this.head, this.policy);
+    if (this.hedge?.running === true || (follows && this.mayTryAgain())) {
       this.retry(failure, 0);
       return;
     }
@@ -331,69 +335,65 @@ export class Forward implements StreamWaiter {
     this.host.onFailed(failure, detail);
   }
 
-  private mayRetry(failure: Failure, sent: boolean): boolean {
-    return mayFollow(failure, sent, this.head, this.policy) && this.mayTryAgain();
-  }
-
   /** Takes what another attempt needs: a body that is still whole, a slot, and a share of the budget. */
   private mayTryAgain(): boolean {
-    const { cluster } = this;
-    if (!this.replayable || this.attempts > this.maxRetries) return false;
-    if (!cluster.retries.tryAcquire()) return false;
+    // The one beside this is the next one.
+    if (this.hedge?.running === true) return true;
     // What only waited for another request's dial has put no load on anybody.
-    if (this.attempted && !cluster.budget.tryRetry()) {
-      cluster.retries.release();
-      return false;
-    }
-    this.retrySlots++;
-    return true;
+    return this.body.whole && this.attempts <= this.maxRetries && this.admission.tryRetry(this.attempted);
   }
 
   /** `failure` null: the answer was whole, and one of those that policy retries. At least `pauseMs` are waited. */
   private retry(failure: Failure | null, pauseMs: number): void {
-    const { endpoint } = this;
     this.attemptEnded(failure);
+    if (this.hedge?.running === true) {
+      this.adopt(this.hedge);
+      return;
+    }
+    this.noteTried(this.endpoint);
     this.cluster.retried++;
     this.story.retried(failure);
-    if (endpoint !== null) {
-      if (this.tried === null) this.tried = [endpoint];
-      else if (!this.tried.includes(endpoint)) this.tried.push(endpoint);
-    }
-    this.attempt(pauseMs, failure === null);
+    this.tryOne(pauseMs, failure === null);
+  }
+
+  /** It is not asked again while there is another. */
+  noteTried(endpoint: Endpoint | null): void {
+    if (endpoint === null || this.tried?.includes(endpoint) === true) return;
+    (this.tried ??= []).push(endpoint);
+  }
+
+  /** The attempt beside this one is the only one from now on. */
+  private adopt(hedge: Hedge): void {
+    this.noteTried(this.endpoint);
+    hedge.running = false;
+    this.endpoint = hedge.endpoint;
+    this.attempt = hedge.attempt;
+    this.attemptStartedAt = hedge.startedAt;
+    this.attemptDeadline = hedge.deadline;
+    this.principal = hedge.principal;
+    this.stream = hedge.stream;
+    this.waiting = hedge.waiting;
+    this.sent = hedge.stream !== null;
+    this.attempted = true;
+    this.congested = false;
+    this.heldHead = null;
+    this.status = 0;
   }
 
   private attemptEnded(failure: Failure | null): void {
-    const { endpoint } = this;
+    const { endpoint, attemptStartedAt } = this;
     this.attemptDeadline?.clear();
-    if (endpoint === null || this.attemptStartedAt === 0) return;
-    endpoint.active--;
-    const outcome = outcomeOf(failure, this.status);
-    if (outcome !== null) this.cluster.record(endpoint, outcome);
-    if (failure !== null && failure.fault === 'upstream') endpoint.failures++;
-    this.host.onAttemptEnd(endpoint, this.attemptStartedAt, this.status, failure, this.principal);
+    if (endpoint === null || attemptStartedAt === 0) return;
     this.attemptStartedAt = 0;
+    giveBackEndpoint(this.cluster, endpoint, this.status, failure, this.io.clock.now() - attemptStartedAt);
+    this.host.onAttemptEnd(endpoint, this.attempt, attemptStartedAt, this.status, failure, this.principal);
   }
 
   private settle(outcome: BreakerOutcome): void {
     if (this.settled) return;
     this.settled = true;
-    const { cluster, breakerLease } = this;
-    this.dropKept();
-    for (; this.retrySlots > 0; this.retrySlots--) cluster.retries.release();
-    breakerLease?.settle(outcome);
-    cluster.requests.release();
-  }
-
-  private keep(bytes: Buffer, start: number, end: number): void {
-    this.replay ??= new Replay(this.memory);
-    this.replayable = !this.replay.overflows(end - start);
-    if (this.replayable) this.replay.add(bytes, start, end);
-    // What is kept has been sent already, unless there is no stream yet.
-    else if (this.stream !== null) this.dropKept();
-  }
-
-  private dropKept(): void {
-    this.replay?.drop();
-    this.replay = null;
+    this.hedge?.end(FAILURES.hedged, 0);
+    this.body.letGo();
+    this.admission.leave(outcome, this.headAt < 0 ? this.io.clock.now() - this.startedAt : 0);
   }
 }

@@ -1,18 +1,15 @@
 /**
- * Opaque bytes from a caller to a cluster: picks an endpoint, dials (another one if that fails), then pipes. Used for
- * CONNECT, and for inbound bytes that are no HTTP.
+ * Opaque bytes from a caller to a cluster: waits for the dial, then pipes, and tells what became of it. Used for CONNECT,
+ * and for connections whose bytes are no HTTP.
  */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
-import type { Destination } from '../config/link.ts';
-import type { MeshPeer } from '../net/mesh-tls.ts';
 import type { Transport, TransportOwner } from '../net/transport.ts';
 import type { TcpSeries } from '../telemetry/metrics.ts';
-import { OPAQUE_ALPN } from '../upstream/cluster.ts';
-import { Dial, type DialListener } from '../upstream/dial.ts';
-import type { Endpoint } from '../upstream/endpoint.ts';
+import { denialOf } from './admission.ts';
 import type { Caller } from './caller.ts';
 import { Tunnel, type TunnelEnd } from './l4.ts';
-import type { Room } from './room.ts';
+import type { OpaqueDial, OpaqueDialEvents } from './opaque-dial.ts';
+import type { Reporting, Room } from './room.ts';
 
 /** Bytes that a caller may send ahead while its upstream is being dialled; then it is paused. */
 const AHEAD_BYTES = 65_536;
@@ -24,43 +21,46 @@ export interface OpaqueEvents {
   onRefused(failure: Failure, detail: string): void;
 }
 
-export class OpaqueConnection implements TransportOwner, DialListener {
+/** Owns the transport and the dial, which may be under way or done already, until both are closed. */
+export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Reporting {
   private readonly room: Room;
   private readonly caller: Caller;
   private readonly transport: Transport;
   private readonly authority: string;
-  private readonly target: Destination;
+  private readonly dial: OpaqueDial;
   private readonly events: OpaqueEvents;
   private readonly startedAt: number;
-  private readonly tried: Endpoint[] = [];
-  private endpoint: Endpoint | null = null;
-  private dial: Dial | null = null;
   private tunnel: Tunnel | null = null;
-  private principal = '';
   private series: TcpSeries | null = null;
+  /** Bytes that the metrics have been told of. */
+  private toldReceived = 0;
+  private toldSent = 0;
   private ahead: Buffer[] = [];
   private aheadBytes = 0;
   private eof = false;
+  /** Why policy that came later has ended it. */
+  private denial: string | null = null;
 
   constructor(
     room: Room,
     caller: Caller,
     transport: Transport,
     authority: string,
-    target: Destination,
+    dial: OpaqueDial,
     events: OpaqueEvents,
   ) {
     this.room = room;
     this.caller = caller;
     this.transport = transport;
     this.authority = authority;
-    this.target = target;
+    this.dial = dial;
     this.events = events;
     this.startedAt = room.io.clock.now();
     transport.owner = this;
+    dial.events = this;
     room.tunnels.add(this);
-    target.cluster.budget.onRequest();
-    this.attempt();
+    if (dial.upstream === null) dial.start();
+    else this.onConnected();
   }
 
   destroy(): void {
@@ -68,30 +68,39 @@ export class OpaqueConnection implements TransportOwner, DialListener {
     this.tunnel?.destroy();
   }
 
-  onConnected(upstream: Transport, peer: MeshPeer | null): void {
-    const { room, transport } = this;
-    this.dial = null;
-    this.principal = peer === null ? '' : peer.spiffeId;
-    const seen = this.caller.direction === 'inbound' ? this.caller.principal : this.principal;
-    this.series = room.story.tcpSeries(this.caller.direction, this.target.service, seen);
-    this.series.opened();
-    this.tunnel = new Tunnel(transport, upstream, (end) => this.ended(end));
-    this.events.onOpen();
-    for (const chunk of this.ahead) transport.owner.onBytes(chunk, 0, chunk.length);
-    this.ahead = [];
-    transport.resume();
-    if (this.eof) transport.owner.onEof();
+  judgeAgain(): void {
+    const { room, caller } = this;
+    this.denial ??= room.snapshot === null ? null : denialOf(room, room.snapshot, caller);
+    if (this.denial !== null) this.transport.reset();
   }
 
-  onDialFailed(failure: Failure, detail: string): void {
-    const { endpoint } = this;
-    this.release();
-    if (endpoint !== null) {
-      endpoint.failures++;
-      this.tried.push(endpoint);
-    }
-    if (this.tried.length <= this.target.cluster.spec.retries && this.target.cluster.budget.tryRetry()) this.attempt();
-    else this.refuse(failure, detail);
+  /** Tells the metrics how many bytes have passed so far: a tunnel may stand for weeks. */
+  report(): void {
+    const { series, tunnel } = this;
+    if (series === null || tunnel === null) return;
+    series.received(tunnel.received - this.toldReceived);
+    series.sent(tunnel.sent - this.toldSent);
+    this.toldReceived = tunnel.received;
+    this.toldSent = tunnel.sent;
+  }
+
+  onConnected(): void {
+    const { room, transport, dial, caller } = this;
+    if (dial.upstream === null) return;
+    const { cluster, service } = dial.target;
+    const seen = caller.direction === 'inbound' ? caller.principal : dial.principal;
+    this.series = room.story.tcpSeries(caller.direction, service, seen);
+    this.series.opened();
+    this.tunnel = new Tunnel(room.io, transport, dial.upstream, cluster.spec.tcpIdleMs, (end) => this.ended(end));
+    this.events.onOpen();
+    this.passAhead();
+    dial.replay();
+  }
+
+  onRefused(failure: Failure, detail: string): void {
+    this.leave(failure, detail);
+    this.room.story.refused(failure);
+    this.events.onRefused(failure, detail);
   }
 
   onBytes(bytes: Buffer, start: number, end: number): void {
@@ -105,72 +114,35 @@ export class OpaqueConnection implements TransportOwner, DialListener {
   }
 
   onClosed(): void {
-    this.dial?.cancel();
-    this.release();
-    this.leave(FAILURES.clientGone, 'closed while the upstream was dialled', 0, 0);
+    this.dial.cancel();
+    this.leave(FAILURES.clientGone, 'closed while the upstream was dialled');
   }
 
   onCongested(): void {}
 
   onWritable(): void {}
 
-  private attempt(): void {
-    const { room, target } = this;
-    const { cluster } = target;
-    const endpoint = cluster.pick(this.tried, cluster.hash?.ofConnection(this.caller.sourceAddress));
-    if (endpoint === null) {
-      this.refuse(FAILURES.noReadyEndpoint, `${cluster.key} has no ready endpoint`);
-      return;
-    }
-    const { settings } = cluster.pool;
-    if (cluster.pool.connections >= settings.maxConnections) {
-      this.refuse(FAILURES.connectionLimit, `${settings.maxConnections} connections are open`);
-      return;
-    }
-    if (room.io.isOwnOutbound(endpoint.address, endpoint.port)) {
-      this.refuse(FAILURES.loopDetected, `${endpoint.key} is the own outbound listener`);
-      return;
-    }
-    const mesh = endpoint.meshTls ? cluster.meshDial(OPAQUE_ALPN) : null;
-    if (mesh !== null && 'word' in mesh) {
-      this.refuse(mesh, 'no identity to call with');
-      return;
-    }
-    this.endpoint = endpoint;
-    endpoint.active++;
-    endpoint.requests++;
-    endpoint.connections++;
-    cluster.pool.connections++;
-    this.dial = new Dial(room.io, endpoint, mesh, settings.connectTimeoutMs, this, settings.localAddress);
-  }
-
-  /** Gives the endpoint's and the cluster's connection slot back. */
-  private release(): void {
-    const { endpoint } = this;
-    this.endpoint = null;
-    if (endpoint === null) return;
-    endpoint.active--;
-    this.target.cluster.pool.released(endpoint);
-  }
-
-  private refuse(failure: Failure, detail: string): void {
-    this.leave(failure, detail, 0, 0);
-    this.room.story.refused(failure);
-    this.events.onRefused(failure, detail);
+  /** What the caller has sent since it was accepted goes to the tunnel, its new owner. */
+  private passAhead(): void {
+    const { transport, ahead } = this;
+    this.ahead = [];
+    for (const chunk of ahead) transport.owner.onBytes(chunk, 0, chunk.length);
+    if (this.aheadBytes >= AHEAD_BYTES) transport.resume();
+    if (this.eof) transport.owner.onEof();
   }
 
   private ended(end: TunnelEnd): void {
-    const upstream = this.endpoint?.key ?? '';
-    this.release();
+    const upstream = this.dial.endpointKey;
+    this.dial.release();
+    this.report();
     this.series?.closed();
-    this.series?.received(end.received);
-    this.series?.sent(end.sent);
-    this.leave(end.failure, end.detail, end.received, end.sent, upstream);
+    this.leave(end.failure, end.detail, upstream);
   }
 
-  private leave(failure: Failure | null, detail: string, received: number, sent: number, upstream = ''): void {
-    const { room, caller, target } = this;
+  private leave(failure: Failure | null, detail: string, upstream = ''): void {
+    const { room, caller, dial, tunnel, denial } = this;
     if (!room.tunnels.delete(this)) return;
+    if (denial !== null) room.story.refused(FAILURES.denied);
     const now = room.io.clock.now();
     room.lastBusyAt = now;
     const durationMs = now - this.startedAt;
@@ -178,16 +150,16 @@ export class OpaqueConnection implements TransportOwner, DialListener {
       direction: caller.direction,
       startedAt: room.io.clock.wall() - durationMs,
       durationMs,
-      failure,
-      detail,
-      receivedBytes: received,
-      sentBytes: sent,
+      failure: denial === null ? failure : FAILURES.denied,
+      detail: denial ?? detail,
+      receivedBytes: tunnel === null ? 0 : tunnel.received,
+      sentBytes: tunnel === null ? 0 : tunnel.sent,
       authority: this.authority,
-      cluster: target.cluster.key,
+      cluster: dial.target.cluster.key,
       upstream,
       downstream: `${caller.sourceAddress}:${caller.sourcePort}`,
       downstreamPrincipal: caller.principal,
-      upstreamPrincipal: this.principal,
+      upstreamPrincipal: dial.principal,
     });
   }
 }

@@ -2,7 +2,7 @@
  * Local answers: what weft says in its own name. A refusal is one line of text and a `Proxy-Status` that names the row
  * of the error table (RFC 9209; CONTRACT, "What a caller sees").
  */
-import type { Failure } from '../../shared/errors.ts';
+import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { Fields, ResponseHead } from '../http/message.ts';
 import type { LocalAnswer } from '../policy/policy.ts';
 
@@ -40,8 +40,12 @@ export interface Reply {
   readonly body: Buffer;
 }
 
+/** Envoy's text, which scripts look for. */
+const ACCESS_DENIED = 'RBAC: access denied';
+
 export function refusal(failure: Failure, detail: string): Reply {
-  return answer({ status: failure.status, failure, detail, headers: [], body: '' });
+  const body = failure === FAILURES.denied ? ACCESS_DENIED : '';
+  return answer({ status: failure.status, failure, detail, headers: [], body });
 }
 
 export function answer(local: LocalAnswer): Reply {

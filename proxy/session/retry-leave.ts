@@ -3,7 +3,7 @@ import type { Failure } from '../../shared/errors.ts';
 import type { RequestHead, ResponseHead } from '../http/message.ts';
 import { type RetryPolicy, retryAfterMs } from '../upstream/retry-policy.ts';
 import { grpcStatus } from './grpc.ts';
-import { isIdempotent } from './retry-rules.ts';
+import { isBeforeSending, isIdempotent, refusalOfPeer } from './retry-rules.ts';
 
 const FIRST_ERROR_STATUS = 400;
 
@@ -11,6 +11,17 @@ const FIRST_ERROR_STATUS = 400;
 export function mayFollow(failure: Failure, sent: boolean, head: RequestHead, policy: RetryPolicy): boolean {
   if (failure.retryable === 'never' || !policy.wantsFailure(failure)) return false;
   return failure.retryable !== 'unsent' || !sent || isRepeatable(head, policy);
+}
+
+/** What a peer sidecar refuses in its own name is as if we had met it ourselves; null where nothing may follow it. */
+export function refusalToFollow(
+  answer: ResponseHead,
+  principal: string,
+  request: RequestHead,
+  policy: RetryPolicy,
+): Failure | null {
+  const refusal = refusalOfPeer(answer, principal);
+  return refusal !== null && mayFollow(refusal, !isBeforeSending(refusal), request, policy) ? refusal : null;
 }
 
 /** May it be sent twice though the first may have been acted on? By its method, or by its key with policy's leave. */

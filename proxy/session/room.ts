@@ -2,6 +2,7 @@
  * What all sessions of one direction share on a data thread: how policy is found, where stories go, whether the end is
  * near. Made by stack.ts; sessions count themselves in and out, so that a drain knows when nothing is open.
  */
+import type { HostPort } from '../../shared/address.ts';
 import type { LinkedSnapshot } from '../config/link.ts';
 import type { Draining } from '../net/drain.ts';
 import type { IoThread } from '../net/io-thread.ts';
@@ -18,6 +19,13 @@ export interface Closable {
   goAway?(): void;
 }
 
+export interface Reporting extends Closable {
+  /** Tells the metrics what has passed since it did so last. */
+  report(): void;
+  /** Another policy is in force: ends what it does not allow any more. */
+  judgeAgain(): void;
+}
+
 export class Room implements Draining {
   readonly io: IoThread;
   readonly direction: Direction;
@@ -25,13 +33,15 @@ export class Room implements Draining {
   readonly resolver: Resolver;
   /** The snapshot in force; null until the first one. */
   snapshot: LinkedSnapshot | null = null;
+  /** Where inbound traffic goes that was sent to the listener itself; null: nowhere. */
+  application: HostPort | null = null;
   draining = false;
   readonly replayMemory: ReplayMemory = new ReplayMemory();
   openRequests = 0;
   /** Connections whose protocol is not known yet, and those that speak HTTP or opaque bytes. */
   readonly sniffing: Set<Closable> = new Set<Closable>();
   readonly sessions: Set<Closable> = new Set<Closable>();
-  readonly tunnels: Set<Closable> = new Set<Closable>();
+  readonly tunnels: Set<Reporting> = new Set<Reporting>();
   /** Series of requests that reached no cluster. */
   readonly strangers: Map<string, RequestSeries> = new Map<string, RequestSeries>();
   /** Monotonic time at which a connection was last accepted or a request last ended. */
@@ -57,6 +67,16 @@ export class Room implements Draining {
   drain(): void {
     this.draining = true;
     for (const session of this.sessions) session.goAway?.();
+  }
+
+  /** A snapshot was swapped in: what is opaque carries no requests that it could judge. */
+  judgeTunnels(): void {
+    for (const tunnel of this.tunnels) tunnel.judgeAgain();
+  }
+
+  /** The metrics are about to be read. */
+  report(): void {
+    for (const tunnel of this.tunnels) tunnel.report();
   }
 
   destroyAll(): void {

@@ -1,14 +1,17 @@
 /** CONNECT: a 2xx when the upstream is there, opaque bytes after it; a refusal as for any request otherwise. */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
-import type { LinkedSnapshot } from '../config/link.ts';
+import type { Destination, LinkedSnapshot } from '../config/link.ts';
 import { responseHead } from '../http/h1-writer.ts';
 import type { RequestHead } from '../http/message.ts';
 import type { Transport } from '../net/transport.ts';
+import { asksForHello, denialOf, opaqueTarget } from './admission.ts';
 import type { Caller } from './caller.ts';
 import { Lingering } from './linger.ts';
 import { OpaqueConnection } from './opaque.ts';
+import { OpaqueDial } from './opaque-dial.ts';
 import { refusal } from './reply.ts';
 import type { Room } from './room.ts';
+import { TunnelHello } from './tunnel-hello.ts';
 
 const ESTABLISHED = 'HTTP/1.1 200 Connection Established\r\n\r\n';
 
@@ -20,22 +23,63 @@ export function openTunnel(
   transport: Transport,
   head: RequestHead,
 ): void {
-  const refuse = (failure: Failure, detail: string): void => {
-    const reply = refusal(failure, detail);
-    const framing = { version: head.version, close: true, keepAlive10: false, requestMethod: head.method };
-    transport.text(responseHead(reply.head, reply.body.length, framing));
-    transport.bytes(reply.body, 0, reply.body.length);
-    new Lingering(room.io, transport);
-  };
-  const target =
-    caller.direction === 'inbound' ? FAILURES.noRoute : room.resolver.destination(snapshot, head.authority, null);
-  if ('word' in target) {
-    room.story.refused(target);
-    refuse(target, '');
+  const refuse = (failure: Failure, detail: string): void => refuseTunnel(room, transport, head, failure, detail);
+  const target = targetOf(room, snapshot, caller, head.authority);
+  if ('failure' in target) {
+    room.story.refused(target.failure);
+    refuse(target.failure, target.detail);
     return;
   }
-  new OpaqueConnection(room, caller, transport, head.authority, target, {
-    onOpen: () => transport.text(ESTABLISHED),
-    onRefused: refuse,
+  if (asksForHello(target)) {
+    openFirst(room, caller, transport, head.authority, target);
+    return;
+  }
+  const routed = opaqueTarget(room, target, null);
+  if ('word' in routed) {
+    room.story.refused(routed);
+    refuse(routed, '');
+    return;
+  }
+  const dial = new OpaqueDial(room.io, routed, caller.sourceAddress);
+  const onOpen = (): void => transport.text(ESTABLISHED);
+  new OpaqueConnection(room, caller, transport, head.authority, dial, { onOpen, onRefused: refuse });
+}
+
+function targetOf(
+  room: Room,
+  snapshot: LinkedSnapshot,
+  caller: Caller,
+  authority: string,
+): Destination | { readonly failure: Failure; readonly detail: string } {
+  const denial = denialOf(room, snapshot, caller);
+  if (denial !== null) return { failure: FAILURES.denied, detail: denial };
+  if (caller.direction === 'inbound') return { failure: FAILURES.noRoute, detail: '' };
+  const target = room.resolver.destination(snapshot, authority, null);
+  return 'word' in target ? { failure: target, detail: '' } : target;
+}
+
+/** Where it goes depends on its first bytes, which come only when the caller believes that there is a tunnel. */
+function openFirst(room: Room, caller: Caller, transport: Transport, authority: string, target: Destination): void {
+  transport.text(ESTABLISHED);
+  new TunnelHello(room, transport, (serverName) => {
+    const routed = opaqueTarget(room, target, serverName);
+    if ('word' in routed) {
+      const asked = serverName === null ? 'no ClientHello came' : `its ClientHello asks for "${serverName}"`;
+      room.story.refusedConnection(caller.direction, routed, `${authority}: ${asked}`, caller.sourceAddress);
+      transport.destroy();
+      return;
+    }
+    const dial = new OpaqueDial(room.io, routed, caller.sourceAddress);
+    dial.passesTls = serverName !== null;
+    const onRefused = (): void => transport.destroy();
+    new OpaqueConnection(room, caller, transport, authority, dial, { onOpen() {}, onRefused });
   });
+}
+
+function refuseTunnel(room: Room, transport: Transport, head: RequestHead, failure: Failure, detail: string): void {
+  const reply = refusal(failure, detail);
+  const framing = { version: head.version, close: true, keepAlive10: false, requestMethod: head.method };
+  transport.text(responseHead(reply.head, reply.body.length, framing));
+  transport.bytes(reply.body, 0, reply.body.length);
+  new Lingering(room.io, transport);
 }

@@ -115,6 +115,18 @@ export function registerDataGauges(metrics: Metrics, state: DataState): void {
   metrics.gauge('weft_active_requests', 'Requests that are not finished.', {}, () => state.activeRequests());
 }
 
+/** A Service port's adaptive limit; data threads' values add up to that of the sidecar. */
+export function concurrencyGauges(
+  metrics: Metrics,
+  cluster: string,
+  limit: () => { readonly limit: number; readonly refused: number } | null,
+): void {
+  const help = 'Requests at a time that the adaptive limit of this Service port admits now.';
+  metrics.gauge('weft_concurrency_limit', help, { cluster }, () => limit()?.limit ?? 0);
+  const refused = 'Requests that the adaptive limit has turned away.';
+  metrics.gauge('weft_concurrency_refused', refused, { cluster }, () => limit()?.refused ?? 0);
+}
+
 const BREAKER_STATES = ['admitting', 'ejected', 'probing'] as const;
 
 /** How many data threads have their breaker of a Service port in each state, and what those breakers turned away. */

@@ -1,7 +1,7 @@
 /**
  * Circuit breaking by error rate, one breaker per cluster that asks for it. `opossum` keeps the rolling window and
- * decides; this file keeps promises and events off the request path: admission reads one field, an outcome fires
- * opossum once.
+ * decides; this file keeps promises and events off the request path: admission reads one field, and since no success
+ * closes an open rate, successes are counted here and told to opossum in bulk before it hears of the next failure.
  *
  * States are `admitting → ejected → probing → admitting` (opossum: closed, open, half open).
  */
@@ -42,8 +42,8 @@ const BUCKETS = 10;
 const AT_THRESHOLD = 1e-9;
 
 /**
- * Outcomes as opossum's action returns them: settled already, so that a change of state takes effect at once and no
- * request pays for promises that settle later (0.62 µs per request instead of 0.82).
+ * Outcomes as opossum's action returns them: settled already, so that a change of state takes effect at once instead of
+ * when a promise settles.
  */
 class Settled {
   private readonly error: Error | null;
@@ -76,6 +76,8 @@ export class Breaker {
   /** Counts changes of state: an outcome from before the last one says nothing about the upstream as it is now. */
   private epoch: number;
   private probeOut: boolean;
+  /** Since opossum last heard of successes, in the bucket that is being filled. */
+  private successes: number;
   private bucket: number;
   private readonly bucketMs: number;
   private readonly clock: Clock;
@@ -95,6 +97,7 @@ export class Breaker {
     this.current = 'admitting';
     this.epoch = 0;
     this.probeOut = false;
+    this.successes = 0;
     this.bucketMs = settings.errorWindowMs / BUCKETS;
     this.bucket = Math.floor(clock.now() / this.bucketMs);
     this.clock = clock;
@@ -110,7 +113,7 @@ export class Breaker {
   /** Failed and all requests in the window, as of the last outcome. */
   get numbers(): { readonly failures: number; readonly total: number } {
     const { failures, fires } = this.circuit.stats;
-    return { failures, total: fires };
+    return { failures, total: fires + this.successes };
   }
 
   /**
@@ -131,6 +134,11 @@ export class Breaker {
   record(epoch: number, failed: boolean): void {
     if (epoch !== this.epoch) return;
     this.turnWindow();
+    if (!failed && this.current === 'admitting') {
+      this.successes++;
+      return;
+    }
+    this.tellSuccesses();
     // A probe's outcome always changes the state, which ends the probe.
     void this.circuit.fire(failed);
   }
@@ -194,8 +202,18 @@ export class Breaker {
   private turnWindow(): void {
     const bucket = Math.floor(this.clock.now() / this.bucketMs);
     if (bucket === this.bucket) return;
+    this.tellSuccesses();
     this.rotate(Math.min(bucket - this.bucket, BUCKETS));
     this.bucket = bucket;
+  }
+
+  /** To the first slice of its window, which is the one that opossum fills. */
+  private tellSuccesses(): void {
+    const [slice] = this.circuit.status.window;
+    if (slice === undefined) return;
+    slice.fires += this.successes;
+    slice.successes += this.successes;
+    this.successes = 0;
   }
 
   private rotate(times: number): void {

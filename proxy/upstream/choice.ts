@@ -3,7 +3,7 @@
  * much of the traffic newcomers get. Made anew whenever something of that changes, so that a pick asks nothing.
  */
 import type { Random } from '../../shared/random.ts';
-import { localShare, ZonePicker } from './balance/zones.ts';
+import { localShare, proportionalShares, ZonePicker } from './balance/zones.ts';
 import { createPicker, pickerOver } from './balancer.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Picker } from './picker.ts';
@@ -49,19 +49,48 @@ function byZone(
   random: Random,
 ): Picker<Endpoint> {
   const { type, zones } = spec;
+  const aware = zones !== null && zone !== '' && candidates.length > 0 && ready.length >= zones.minEndpoints;
+  const groups = !aware
+    ? []
+    : zones.force
+      ? forced(candidates, ready, zone, zones.minEndpointsInZone)
+      : proportional(candidates, ready, zone);
+  if (groups.length < 2) return pickerOver(type, candidates, random);
+  const parts = groups.map(({ endpoints, share }) => ({ picker: pickerOver(type, endpoints, random), share }));
+  return new ZonePicker(parts, spec.hashOn !== null, random);
+}
+
+interface Group {
+  readonly endpoints: readonly Endpoint[];
+  readonly share: number;
+}
+
+/** The own zone, and all others; none where the own zone has too few endpoints to be preferred. */
+function forced(candidates: readonly Endpoint[], ready: readonly Endpoint[], zone: string, fewest: number): Group[] {
   const local = candidates.filter((endpoint) => endpoint.zone === zone);
-  const splits =
-    zones !== null &&
-    zone !== '' &&
-    ready.length >= zones.minEndpoints &&
-    local.length > 0 &&
-    local.length >= zones.minEndpointsInZone &&
-    local.length < candidates.length;
-  if (!splits) return pickerOver(type, candidates, random);
+  if (local.length === 0 || local.length < fewest) return [];
   const others = candidates.filter((endpoint) => endpoint.zone !== zone);
   const readyHere = ready.filter((endpoint) => endpoint.zone === zone).length;
   const share = localShare(local.length, readyHere);
-  return new ZonePicker(pickerOver(type, local, random), pickerOver(type, others, random), share, random);
+  const groups = [
+    { endpoints: local, share },
+    { endpoints: others, share: 1 - share },
+  ];
+  return groups.filter(({ endpoints }) => endpoints.length > 0);
+}
+
+/** A group for each zone that has candidates. A zone whose endpoints are all in trouble still has callers. */
+function proportional(candidates: readonly Endpoint[], ready: readonly Endpoint[], zone: string): Group[] {
+  const capacity = new Map<string, number>([[zone, 0]]);
+  for (const endpoint of ready) capacity.set(endpoint.zone, 0);
+  for (const endpoint of candidates) {
+    capacity.set(endpoint.zone, (capacity.get(endpoint.zone) as number) + endpoint.declaredWeight);
+  }
+  const shares = proportionalShares(capacity, zone);
+  return [...Map.groupBy(candidates, (endpoint) => endpoint.zone)].map(([name, endpoints]) => ({
+    endpoints,
+    share: shares.get(name) as number,
+  }));
 }
 
 /** Gives each endpoint its weight of the moment. */

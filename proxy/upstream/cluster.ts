@@ -4,22 +4,27 @@
  * It outlives snapshots under its key; `update` brings it in line with a new one. An exchange asks it for admission
  * once, then for a stream per attempt.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Timer } from '../../shared/clock.ts';
-import { FAILURES, type Failure } from '../../shared/errors.ts';
+import { FAILURES } from '../../shared/errors.ts';
 import type { IoThread } from '../net/io-thread.ts';
 import type { RequestSeries } from '../telemetry/metrics.ts';
+import { AdaptiveConcurrency } from './adaptive-concurrency.ts';
+import { BackendTls, backendAlpn } from './backend-tls.ts';
 import { PeakLatency } from './balance/peak-ewma.ts';
 import { Breaker, type BreakerChange } from './breaker.ts';
 import { BreakerErrors } from './breaker-errors.ts';
 import { choose, nobody } from './choice.ts';
-import type { MeshDial } from './dial.ts';
 import { Endpoint, endpointKey } from './endpoint.ts';
+import type { LiveP95 } from './latency-histogram.ts';
 import { Slots, shareOf } from './limits.ts';
+import { MeshDial } from './mesh-dial.ts';
 import { type EndpointOutcome, type OutlierChange, OutlierDetector } from './outlier.ts';
 import type { Picker } from './picker.ts';
 import { type Lane, Pool } from './pool.ts';
 import { RequestHash } from './request-hash.ts';
 import { RetryBudget } from './retry-budget.ts';
+import type { Refusal, SecureDial } from './secure-dial.ts';
 import type { AppProtocol, CircuitBreakerSpec, ClusterSpec } from './spec.ts';
 
 /** What an HTTP request between sidecars offers, and what opaque bytes offer (CONTRACT, "Between sidecars"). */
@@ -27,7 +32,8 @@ export const HTTP_ALPN: Readonly<Record<Lane, readonly string[]>> = {
   h1: ['istio-h2', 'istio-http/1.1', 'istio', 'http/1.1'],
   h2: ['istio-h2', 'istio', 'h2'],
 };
-export const OPAQUE_ALPN: readonly string[] = ['istio'];
+const OPAQUE_ALPN: readonly string[] = ['istio'];
+const NO_ALPN: readonly string[] = [];
 
 /** Which of how many data threads this is (from 0): limits of the whole sidecar are divided by it. And where it runs. */
 export interface ThreadShare {
@@ -52,6 +58,10 @@ export class Cluster {
   spec: ClusterSpec;
   /** null while no error rate is configured: the request path then touches nothing. */
   breaker: Breaker | null = null;
+  /** null while `maxParallelRequests` alone bounds the requests at a time. */
+  concurrency: AdaptiveConcurrency | null = null;
+  /** null until somebody hedges by it. */
+  p95: LiveP95 | null = null;
   readonly endpoints: Map<string, Endpoint> = new Map<string, Endpoint>();
   /** Attempts after the first, since it was made. */
   retried = 0;
@@ -61,6 +71,7 @@ export class Cluster {
   breakerErrors: BreakerErrors;
   /** Metric series of its requests, by who answered; filled by session/story. */
   readonly series: Map<string, RequestSeries> = new Map<string, RequestSeries>();
+  private backendTls: BackendTls | null;
   private readonly outlier: OutlierDetector;
   private picker: Picker<Endpoint>;
   /** While somebody warms up. */
@@ -80,8 +91,8 @@ export class Cluster {
     this.requests = new Slots(this.shareOf(limits.maxParallelRequests));
     this.retries = new Slots(this.shareOf(limits.maxParallelRetries));
     this.budget = new RetryBudget(io.clock, budgetOf(limits, share));
-    const meshDial = (lane: Lane): MeshDial | Failure => this.meshDial(HTTP_ALPN[lane]);
-    this.pool = new Pool(io, { ...this.poolLimits(spec), localAddress }, meshDial, this.endpoints);
+    this.backendTls = backendTlsOf(spec, io);
+    this.pool = new Pool(io, { ...this.poolLimits(spec), localAddress }, this, this.endpoints);
     this.breakerErrors = new BreakerErrors(limits.errorKinds, limits.slowCallMs);
     this.picker = nobody(io.random);
     this.update(spec);
@@ -91,19 +102,26 @@ export class Cluster {
   update(spec: ClusterSpec): void {
     const limits = spec.circuitBreaker;
     const now = this.io.clock.now();
+    const otherTls = !isDeepStrictEqual(spec.backendTls, this.spec.backendTls);
+    if (otherTls) this.backendTls = backendTlsOf(spec, this.io);
     this.spec = spec;
     this.requests.limit = this.shareOf(limits.maxParallelRequests);
     this.retries.limit = this.shareOf(limits.maxParallelRetries);
     this.budget.update(budgetOf(limits, this.share));
     Object.assign(this.pool.settings, this.poolLimits(spec));
     this.updateBreaker(limits);
+    this.updateConcurrency(limits);
     this.outlier.settings = spec.outlier;
     this.hash = spec.loadBalancer.hashOn === null ? null : new RequestHash(spec.loadBalancer.hashOn, this.io.random);
     for (const endpoint of this.endpoints.values()) endpoint.wanted = false;
     for (const endpointSpec of spec.endpoints) {
       const known = this.endpoints.get(endpointKey(endpointSpec));
-      if (known === undefined) this.endpoints.set(endpointKey(endpointSpec), new Endpoint(endpointSpec, now));
-      else known.update(endpointSpec, now);
+      if (known === undefined) {
+        this.endpoints.set(endpointKey(endpointSpec), new Endpoint(endpointSpec, now));
+      } else {
+        if (otherTls || known.meshTls !== endpointSpec.meshTls) known.forgetConnections();
+        known.update(endpointSpec, now);
+      }
       this.outlier.add(endpointKey(endpointSpec));
     }
     for (const [key, endpoint] of this.endpoints) {
@@ -143,12 +161,15 @@ export class Cluster {
     this.outlier.record(endpoint.key, outcome);
   }
 
-  /** How to speak TLS with this cluster's endpoints right now. */
-  meshDial(alpn: readonly string[]): MeshDial | Failure {
-    const tls = this.io.mesh;
-    if (tls === null) return FAILURES.notReady;
-    const { namespace, service, identities } = this.spec;
-    return { tls, alpn, namespace, identities, serverName: `${service}.${namespace}.svc` };
+  /** How to speak TLS with an endpoint right now, for a request or for opaque bytes; null: not at all. */
+  secureDial(endpoint: Endpoint, use: Lane | 'opaque'): SecureDial | Refusal | null {
+    if (endpoint.meshTls) {
+      const { mesh, trust } = this.io;
+      if (mesh === null) return { failure: FAILURES.notReady, detail: 'there is no certificate to call with' };
+      return new MeshDial(mesh, this.spec, use === 'opaque' ? OPAQUE_ALPN : HTTP_ALPN[use], trust);
+    }
+    if (this.backendTls === null) return null;
+    return this.backendTls.dial(use === 'opaque' ? NO_ALPN : backendAlpn(this.spec.protocol, use));
   }
 
   /** No snapshot names it any more. */
@@ -197,7 +218,18 @@ export class Cluster {
     this.breaker =
       limits.errorRatePercent === 0
         ? null
-        : new Breaker(this.key, limits, (change) => this.events.onBreaker(this, change));
+        : new Breaker(this.key, limits, (change) => this.events.onBreaker(this, change), this.io.clock);
+  }
+
+  /** What it has learned outlives a change of its settings. */
+  private updateConcurrency({ adaptiveConcurrency: spec }: CircuitBreakerSpec): void {
+    if (spec === null) {
+      this.concurrency = null;
+      return;
+    }
+    const settings = { ...spec, minLimit: this.shareOf(spec.minLimit), maxLimit: this.shareOf(spec.maxLimit) };
+    if (this.concurrency === null) this.concurrency = new AdaptiveConcurrency(this.io.clock, settings);
+    else this.concurrency.settings = settings;
   }
 
   private poolLimits(spec: ClusterSpec): {
@@ -208,6 +240,7 @@ export class Cluster {
     idleMs: number;
     maxConnectionAgeMs: number;
     protocol: AppProtocol;
+    negotiates: boolean;
   } {
     const limits = spec.circuitBreaker;
     return {
@@ -218,12 +251,17 @@ export class Cluster {
       idleMs: spec.connectionIdleMs,
       maxConnectionAgeMs: spec.maxConnectionAgeMs,
       protocol: spec.protocol,
+      negotiates: spec.backendTls !== null,
     };
   }
 
   private shareOf(limit: number): number {
     return shareOf(limit, this.share.thread, this.share.threads);
   }
+}
+
+function backendTlsOf({ backendTls }: ClusterSpec, io: IoThread): BackendTls | null {
+  return backendTls === null ? null : new BackendTls(backendTls, io.clock);
 }
 
 function budgetOf(limits: CircuitBreakerSpec, share: ThreadShare): { percent: number; minPerSecond: number } {

@@ -10,6 +10,8 @@ import type { ClusterSpec } from './spec.ts';
 
 /** Unknown hosts that keep connections at the same time; the one unused for longest makes room. */
 export const MAX_STRANGERS = 1024;
+/** Ports of the own application; a caller that tries them all must not fill the memory. */
+export const MAX_DELIVERIES = 256;
 
 const NONE: ReadonlySet<string> = new Set();
 
@@ -19,6 +21,7 @@ export class Clusters {
   private readonly events: ClusterEvents;
   private readonly named = new Map<string, Cluster>();
   private readonly strangers = new Map<string, Cluster>();
+  private readonly deliveries = new Map<string, Cluster>();
   private readonly kept: Cluster[] = [];
   private unhealthy: ReadonlyMap<string, ReadonlySet<string>> = new Map();
 
@@ -34,6 +37,7 @@ export class Clusters {
     if (cluster === undefined) {
       cluster = new Cluster(this.io, spec, this.share, this.events);
       this.named.set(spec.key, cluster);
+      this.tellHealth(cluster);
     }
     return cluster;
   }
@@ -45,20 +49,32 @@ export class Clusters {
     return cluster;
   }
 
-  /** The snapshot with exactly these clusters is in force now. */
-  update(specs: readonly ClusterSpec[]): void {
-    const wanted = new Set<string>();
+  /** Brings the clusters of a snapshot up to date, one a step; a spec that is the same object again changes nothing. */
+  *updating(specs: readonly ClusterSpec[]): Generator<void, void> {
     for (const spec of specs) {
-      wanted.add(spec.key);
       const cluster = this.open(spec);
+      if (cluster.spec === spec) continue;
       cluster.update(spec);
       this.tellHealth(cluster);
+      yield;
     }
+  }
+
+  /** Ends those that a snapshot with exactly these clusters, in force by now, does not name. */
+  *retiring(specs: readonly ClusterSpec[]): Generator<void, void> {
+    const wanted = new Set(specs.map(({ key }) => key));
     for (const [key, cluster] of this.named) {
       if (wanted.has(key)) continue;
       this.named.delete(key);
       cluster.retire();
+      yield;
     }
+  }
+
+  /** Both at once: exactly these clusters are in force. */
+  update(specs: readonly ClusterSpec[]): void {
+    for (const _step of this.updating(specs));
+    for (const _step of this.retiring(specs));
   }
 
   /** What active checks say: clusters that are not named are in full health. */
@@ -67,33 +83,53 @@ export class Clusters {
     for (const cluster of this.named.values()) this.tellHealth(cluster);
   }
 
-  /** A destination that no policy knows. */
+  /** A destination that no policy knows as a cluster: a stranger, or one endpoint by its own address. */
   stranger(key: string, make: () => ClusterSpec): Cluster {
-    let cluster = this.strangers.get(key);
-    if (cluster !== undefined) {
-      this.strangers.delete(key);
-    } else {
-      cluster = new Cluster(this.io, make(), this.share, this.events);
-      if (this.strangers.size >= MAX_STRANGERS) this.evict();
-    }
-    this.strangers.set(key, cluster);
-    return cluster;
+    const known = touched(this.strangers, key);
+    if (known !== undefined) return known;
+    return admit(this.strangers, MAX_STRANGERS, key, new Cluster(this.io, make(), this.share, this.events));
+  }
+
+  /** A port of the own application, dialled from this address. */
+  delivery(key: string, make: () => ClusterSpec, localAddress: string): Cluster {
+    const known = touched(this.deliveries, key);
+    if (known !== undefined) return known;
+    const cluster = new Cluster(this.io, make(), this.share, this.events, localAddress);
+    return admit(this.deliveries, MAX_DELIVERIES, key, cluster);
+  }
+
+  /** Those that a snapshot names: a bounded set of labels. */
+  declared(): IterableIterator<Cluster> {
+    return this.named.values();
   }
 
   *[Symbol.iterator](): IterableIterator<Cluster> {
     yield* this.kept;
     yield* this.named.values();
     yield* this.strangers.values();
+    yield* this.deliveries.values();
   }
 
   private tellHealth(cluster: Cluster): void {
     cluster.useHealth(this.unhealthy.get(cluster.key) ?? NONE);
   }
+}
 
-  private evict(): void {
-    const oldest = this.strangers.entries().next().value;
-    if (oldest === undefined) return;
-    this.strangers.delete(oldest[0]);
+/** Moves it to the end: the first of the map is the one unused for longest. */
+function touched(clusters: Map<string, Cluster>, key: string): Cluster | undefined {
+  const cluster = clusters.get(key);
+  if (cluster === undefined) return undefined;
+  clusters.delete(key);
+  clusters.set(key, cluster);
+  return cluster;
+}
+
+function admit(clusters: Map<string, Cluster>, most: number, key: string, cluster: Cluster): Cluster {
+  const oldest = clusters.size < most ? undefined : clusters.entries().next().value;
+  if (oldest !== undefined) {
+    clusters.delete(oldest[0]);
     oldest[1].retire();
   }
+  clusters.set(key, cluster);
+  return cluster;
 }

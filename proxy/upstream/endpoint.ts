@@ -65,6 +65,8 @@ export class Endpoint {
   /** A dial that others may wait for. */
   readonly dialing: Record<Lane, Dialing | null> = { h1: null, h2: null };
   ticket: SessionTicket | null = null;
+  /** A connection that was made under another one is not used again. */
+  generation = 0;
   idleMs: number = POOL_IDLE_MS;
   private cookieId: string | null = null;
 
@@ -105,6 +107,15 @@ export class Endpoint {
   /** The far side announced (`Keep-Alive: timeout=`) or showed how long it keeps idle connections. */
   learnIdle(ms: number): void {
     this.idleMs = Math.min(this.idleMs, Math.max(MIN_POOL_IDLE_MS, Math.floor(ms * SAFE_SHARE)));
+  }
+
+  /** It is to be called in another way from now on: what was learned by the old one, and its connections, are of no use. */
+  forgetConnections(): void {
+    this.generation++;
+    this.ticket = null;
+    this.learned.h1 = 'unknown';
+    this.learned.h2 = 'unknown';
+    this.closeIdle();
   }
 
   closeIdle(): void {

@@ -54,6 +54,7 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
   private listener: StreamListener | null = null;
   private requests = 0;
   private readonly openedAt: number;
+  private readonly generation: number;
   private idleSince = 0;
   private method = '';
   private chunked = false;
@@ -75,6 +76,7 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
     this.principal = principal;
     this.parser = new ResponseParser(this, PARSER_OPTIONS);
     this.openedAt = io.clock.now();
+    this.generation = endpoint.generation;
     this.idleDeadline = new Deadline(() => this.close());
     transport.owner = this;
   }
@@ -239,7 +241,8 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
       (host.maxRequestsPerConnection > 0 && this.requests >= host.maxRequestsPerConnection) ||
       (host.maxConnectionAgeMs > 0 && now - this.openedAt >= host.maxConnectionAgeMs);
     const free = this.requestDone && !this.transport.congested;
-    if (!this.reusable || !free || spent || !this.endpoint.wanted) {
+    const wanted = this.endpoint.wanted && this.endpoint.generation === this.generation;
+    if (!this.reusable || !free || spent || !wanted) {
       this.close();
     } else {
       this.idleSince = now;

@@ -10,10 +10,11 @@ import type { StreamListener, UpstreamStream } from '../http/stream.ts';
 import type { IoThread } from '../net/io-thread.ts';
 import type { MeshPeer } from '../net/mesh-tls.ts';
 import type { Transport } from '../net/transport.ts';
-import { Dial, type DialListener, type MeshDial } from './dial.ts';
+import { Dial, type DialListener } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
 import { type ConnectionHost, H1Connection } from './h1-connection.ts';
 import { H2Link, type LinkHost } from './h2-link.ts';
+import type { Refusal, SecureDial } from './secure-dial.ts';
 import type { AppProtocol } from './spec.ts';
 
 /** HTTP/2 connections per endpoint and data thread; a further one is made when those that are there are busy. */
@@ -46,8 +47,15 @@ export interface PoolSettings {
   /** A connection as old as this takes no new request; 0: no bound. */
   maxConnectionAgeMs: number;
   protocol: AppProtocol;
+  /** TLS of the endpoints' own is spoken, by whose ALPN they say what they speak. */
+  negotiates: boolean;
   /** Source address of dials, so that an application can tell them; undefined: the kernel's choice. */
   localAddress: string | undefined;
+}
+
+/** Says, per dial, how to speak TLS, or why it cannot be spoken now. */
+export interface Secures {
+  secureDial(endpoint: Endpoint, lane: Lane): SecureDial | Refusal | null;
 }
 
 export class Pool implements ConnectionHost, LinkHost {
@@ -55,19 +63,14 @@ export class Pool implements ConnectionHost, LinkHost {
   connections = 0;
   readonly io: IoThread;
   private readonly queue: Queued[] = [];
-  private readonly meshDial: (lane: Lane) => MeshDial | Failure;
+  private readonly secures: Secures;
   private readonly endpoints: ReadonlyMap<string, Endpoint>;
 
-  /** `meshDial` says, per dial, how to speak TLS, or why it cannot be spoken now; `endpoints` are the cluster's own. */
-  constructor(
-    io: IoThread,
-    settings: PoolSettings,
-    meshDial: (lane: Lane) => MeshDial | Failure,
-    endpoints: ReadonlyMap<string, Endpoint>,
-  ) {
+  /** `endpoints` are the cluster's own. */
+  constructor(io: IoThread, settings: PoolSettings, secures: Secures, endpoints: ReadonlyMap<string, Endpoint>) {
     this.io = io;
     this.settings = settings;
-    this.meshDial = meshDial;
+    this.secures = secures;
     this.endpoints = endpoints;
   }
 
@@ -87,7 +90,7 @@ export class Pool implements ConnectionHost, LinkHost {
   lease(endpoint: Endpoint, waiter: StreamWaiter): Waiting | null {
     const speaks = this.speaks(endpoint, waiter.lane);
     if (speaks !== 'h1') {
-      const link = bestLink(endpoint, waiter.lane);
+      const link = bestLink(endpoint, this.mayShare(endpoint, waiter.lane));
       if (link !== null) {
         if (isBusy(link)) this.grow(endpoint, waiter.lane);
         waiter.onStream(link.lease(waiter));
@@ -141,9 +144,10 @@ export class Pool implements ConnectionHost, LinkHost {
     if (this.queue.length === 0) return;
     for (let i = 0; i < this.queue.length && link.room > 0; ) {
       const queued = this.queue[i] as Queued;
-      if (queued.endpoint === link.endpoint && fits(link, queued.waiter.lane)) {
+      const { endpoint, waiter } = queued;
+      if (endpoint === link.endpoint && (link.shared || this.mayShare(endpoint, waiter.lane))) {
         this.queue.splice(i, 1);
-        queued.waiter.onStream(link.lease(queued.waiter));
+        waiter.onStream(link.lease(waiter));
       } else {
         i++;
       }
@@ -180,7 +184,12 @@ export class Pool implements ConnectionHost, LinkHost {
   }
 
   private speaks(endpoint: Endpoint, lane: Lane): Lane | 'unknown' {
-    return endpoint.meshTls ? endpoint.learned[lane] : this.plainProtocol(lane);
+    return endpoint.meshTls || this.settings.negotiates ? endpoint.learned[lane] : this.plainProtocol(lane);
+  }
+
+  /** May a request go by an HTTP/2 link that is not weft's own, which any request may? */
+  private mayShare(endpoint: Endpoint, lane: Lane): boolean {
+    return lane === 'h2' || this.speaks(endpoint, lane) === 'h2';
   }
 
   private plainProtocol(lane: Lane): Lane {
@@ -191,8 +200,9 @@ export class Pool implements ConnectionHost, LinkHost {
 
   /** CONTRACT, "Between sidecars": `istio` or nothing selected means the request's own protocol. */
   private isH2(endpoint: Endpoint, lane: Lane, peer: MeshPeer | null): boolean {
-    if (peer === null || !endpoint.meshTls) return this.plainProtocol(lane) === 'h2';
+    if (peer === null) return this.plainProtocol(lane) === 'h2';
     if (peer.alpn === SHARED_ALPN || peer.alpn === 'h2') return true;
+    if (!endpoint.meshTls) return peer.alpn === '' && this.plainProtocol(lane) === 'h2';
     return lane === 'h2' && (peer.alpn === '' || peer.alpn === 'istio');
   }
 
@@ -204,7 +214,7 @@ export class Pool implements ConnectionHost, LinkHost {
     }
     const dialing = this.dial(endpoint, waiter.lane);
     if (dialing instanceof Dialing) return dialing.join(waiter);
-    waiter.onNoStream(dialing, 'cannot be dialled', true);
+    waiter.onNoStream(dialing.failure, dialing.detail, true);
     return null;
   }
 
@@ -234,13 +244,15 @@ export class Pool implements ConnectionHost, LinkHost {
     if (this.connections < this.settings.maxConnections) this.dial(endpoint, lane);
   }
 
-  private dial(endpoint: Endpoint, lane: Lane): Dialing | Failure {
-    if (this.io.isOwnOutbound(endpoint.address, endpoint.port)) return FAILURES.loopDetected;
-    const mesh = endpoint.meshTls ? this.meshDial(lane) : null;
-    if (mesh !== null && 'word' in mesh) return mesh;
+  private dial(endpoint: Endpoint, lane: Lane): Dialing | Refusal {
+    if (this.io.isOwnOutbound(endpoint.address, endpoint.port)) {
+      return { failure: FAILURES.loopDetected, detail: `${endpoint.key} is the own outbound listener` };
+    }
+    const secure = this.secures.secureDial(endpoint, lane);
+    if (secure !== null && 'failure' in secure) return secure;
     this.connections++;
     endpoint.connections++;
-    const dialing = new Dialing(this, endpoint, lane, mesh);
+    const dialing = new Dialing(this, endpoint, lane, secure);
     if (this.speaks(endpoint, lane) !== 'h1') endpoint.dialing[lane] = dialing;
     return dialing;
   }
@@ -253,21 +265,17 @@ function takesH1(speaks: Lane | 'unknown', lane: Lane): boolean {
   return speaks === 'h1' || (speaks === 'unknown' && lane === 'h1');
 }
 
-function fits(link: H2Link, lane: Lane): boolean {
-  return link.shared || lane === 'h2' || !link.endpoint.meshTls;
-}
-
 function isBusy(link: H2Link): boolean {
   return link.congested || link.load >= BUSY_LINK;
 }
 
-/** The link with the fewest streams, one that is not congested if there is any. */
-function bestLink(endpoint: Endpoint, lane: Lane): H2Link | null {
+/** The link with the fewest streams, one that is not congested if there is any; `any`: not only one of weft's own. */
+function bestLink(endpoint: Endpoint, any: boolean): H2Link | null {
   const { links } = endpoint;
   let best: H2Link | null = null;
   for (let i = 0; i < links.length; i++) {
     const link = links[i] as H2Link;
-    if (link.room <= 0 || !fits(link, lane)) continue;
+    if (link.room <= 0 || !(any || link.shared)) continue;
     if (best === null || (best.congested && !link.congested)) best = link;
     else if (link.congested === best.congested && link.load < best.load) best = link;
   }
@@ -279,15 +287,17 @@ export class Dialing implements DialListener {
   private readonly pool: Pool;
   private readonly endpoint: Endpoint;
   private readonly lane: Lane;
+  private readonly generation: number;
   private readonly dial: Dial;
   private readonly waiters: Joined[] = [];
 
-  constructor(pool: Pool, endpoint: Endpoint, lane: Lane, mesh: MeshDial | null) {
+  constructor(pool: Pool, endpoint: Endpoint, lane: Lane, secure: SecureDial | null) {
     this.pool = pool;
     this.endpoint = endpoint;
     this.lane = lane;
+    this.generation = endpoint.generation;
     const { connectTimeoutMs, localAddress } = pool.settings;
-    this.dial = new Dial(pool.io, endpoint, mesh, connectTimeoutMs, this, localAddress);
+    this.dial = new Dial(pool.io, endpoint, secure, connectTimeoutMs, this, localAddress);
   }
 
   join(waiter: StreamWaiter): Waiting {
@@ -308,6 +318,11 @@ export class Dialing implements DialListener {
 
   onConnected(transport: Transport, peer: MeshPeer | null): void {
     const { pool, endpoint } = this;
+    if (this.generation !== endpoint.generation) {
+      transport.destroy();
+      this.onDialFailed(FAILURES.connectFailed, 'policy about its TLS changed while it was dialled');
+      return;
+    }
     this.finish();
     const connection = pool.established(endpoint, this.lane, transport, peer);
     const waiters = this.waiters.splice(0);

@@ -1,21 +1,27 @@
 /**
  * One health check of one endpoint, by TCP, HTTP or gRPC, as the data path would call it: with our identity and the mesh's
- * TLS where the endpoint takes it. To a meshed endpoint a TCP check proves its sidecar alone.
+ * TLS where the endpoint takes it, or in the endpoint's own. To a meshed endpoint a TCP check proves its sidecar alone.
  *
  * Control thread only: undici (25 MB) is imported by the first check that is more than a connection.
  */
+import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import type { Client } from 'undici';
-import { type Identity, parseSpiffeId } from '../../certs/identity.ts';
-import { mayServe, type TrustSettings } from '../../certs/verify.ts';
-import { detailOf, judge } from '../net/mesh-tls.ts';
+import type { Identity } from '../../certs/identity.ts';
+import type { TrustSettings } from '../../certs/verify.ts';
+import { systemClock } from '../../shared/clock.ts';
+import { detailOf } from '../net/mesh-tls.ts';
+import { BackendTls } from './backend-tls.ts';
 import { endpointKey } from './endpoint.ts';
 import type { Probe } from './health.ts';
-import type { ActiveCheckSpec, ClusterSpec, EndpointSpec } from './spec.ts';
+import { MeshDial } from './mesh-dial.ts';
+import { connectSecure, type SecureDial } from './secure-dial.ts';
+import type { ActiveCheckSpec, BackendTlsSpec, ClusterSpec, EndpointSpec } from './spec.ts';
 
 /** A health answer is a word; more is not read. */
 const MAX_ANSWER_BYTES = 65_536;
+const MESH_ALPN = 'istio';
 const HTTP_ALPN = ['istio-http/1.1', 'http/1.1'];
 const GRPC_ALPN = ['h2'];
 const TCP_ALPN = ['istio'];
@@ -53,7 +59,8 @@ async function probeHttp(
   check: ActiveCheckSpec,
   signal: AbortSignal,
 ): Promise<string | null> {
-  await using client = await clientOf(endpoint, false, () => dialer.dial(cluster, endpoint, HTTP_ALPN, signal));
+  const dial = (): Promise<Socket> => dialer.dial(cluster, endpoint, HTTP_ALPN, signal);
+  await using client = await clientOf(endpointKey(endpoint), false, dial);
   const { statusCode, body } = await client.request({
     method: check.method,
     path: check.path,
@@ -64,20 +71,34 @@ async function probeHttp(
   return check.expectedStatuses.includes(statusCode) ? null : `status ${statusCode}`;
 }
 
-/** grpc/grpc, doc/health-checking.md. */
-async function probeGrpc(
+function probeGrpc(
   dialer: Dialer,
   cluster: ClusterSpec,
   endpoint: EndpointSpec,
   check: ActiveCheckSpec,
   signal: AbortSignal,
 ): Promise<string | null> {
-  await using client = await clientOf(endpoint, true, () => dialer.dial(cluster, endpoint, GRPC_ALPN, signal));
+  const dial = (): Promise<Socket> => dialer.dial(cluster, endpoint, GRPC_ALPN, signal);
+  return askGrpcHealth(dial, endpointKey(endpoint), hostOf(cluster, check), check.service, signal);
+}
+
+/**
+ * The health of one gRPC service (grpc/grpc, doc/health-checking.md) over a connection that `dial` makes; `origin` is
+ * HOST:PORT. Null if it serves, else why not. Rejects where the connection fails.
+ */
+export async function askGrpcHealth(
+  dial: () => Promise<Socket>,
+  origin: string,
+  host: string,
+  service: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  await using client = await clientOf(origin, true, dial);
   const { headers, body, trailers } = await client.request({
     method: 'POST',
     path: GRPC_PATH,
-    headers: { host: hostOf(cluster, check), 'content-type': 'application/grpc', te: 'trailers', ...OWN_FIELDS },
-    body: checkRequest(check.service),
+    headers: { host, 'content-type': 'application/grpc', te: 'trailers', ...OWN_FIELDS },
+    body: checkRequest(service),
     signal,
   });
   let answer = '';
@@ -92,12 +113,12 @@ async function probeGrpc(
 
 /** A client for one request over a connection of our own making. */
 async function clientOf(
-  endpoint: EndpointSpec,
+  origin: string,
   http2: boolean,
   dial: () => Promise<Socket>,
 ): Promise<AsyncDisposable & Pick<Client, 'request'>> {
   const { Client } = await import('undici');
-  const client = new Client(`http://${endpointKey(endpoint)}`, {
+  const client = new Client(`http://${origin}`, {
     allowH2: http2,
     connect: (_options, callback) => void handOver(dial, http2, callback),
   });
@@ -145,56 +166,58 @@ function hostOf({ service, namespace }: ClusterSpec, { hostname }: ActiveCheckSp
 
 class Dialer {
   private readonly own: ProbeIdentity;
-  private known: { readonly identity: Identity; readonly context: SecureContext } | null = null;
+  /** By policy: contexts and client certificates are not made for each check. */
+  private readonly backends = new WeakMap<BackendTlsSpec, BackendTls>();
+  private known: { readonly identity: Identity; readonly clientContext: SecureContext } | null = null;
 
   constructor(own: ProbeIdentity) {
     this.own = own;
   }
 
-  /** A connected socket, its peer verified where the mesh's TLS is spoken. Whoever asked destroys it. */
-  dial(cluster: ClusterSpec, endpoint: EndpointSpec, alpn: readonly string[], signal: AbortSignal): Promise<Socket> {
-    const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+  /** A connected socket, its peer verified where TLS is spoken. Whoever asked destroys it. */
+  async dial(
+    cluster: ClusterSpec,
+    endpoint: EndpointSpec,
+    alpn: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Socket> {
     const where = { host: endpoint.address, port: endpoint.port, noDelay: true };
-    const identity = endpoint.meshTls ? this.own.identity() : null;
-    const socket = identity === null ? connectTcp(where) : this.connectMesh(cluster, identity, where, alpn);
+    const secure = this.secureDial(cluster, endpoint, alpn);
+    const socket = secure === null ? connectTcp(where) : connectSecure(secure, where, null);
+    // What fails later is for whoever reads from it.
+    socket.on('error', () => {});
     signal.addEventListener('abort', () => socket.destroy(new Error('out of time')), { once: true });
-    socket.on('error', reject);
-    socket.once(identity === null ? 'connect' : 'secureConnect', () => {
-      const problem = identity === null ? null : this.problemOf(socket as TLSSocket, cluster, identity);
-      if (problem === null) resolve(socket);
-      else socket.destroy(new Error(problem));
-    });
-    return promise;
+    await once(socket, secure === null ? 'connect' : 'secureConnect');
+    const judged = secure?.identify(socket as TLSSocket, null);
+    if (judged === undefined || judged.ok) return socket;
+    socket.destroy();
+    throw new Error(judged.error.detail);
   }
 
-  private connectMesh(cluster: ClusterSpec, identity: Identity, where: object, alpn: readonly string[]): TLSSocket {
-    return connectTls({
-      ...where,
-      secureContext: this.contextOf(identity),
-      servername: `${cluster.service}.${cluster.namespace}.svc`,
-      ALPNProtocols: [...alpn],
-      // Judged by problemOf, by the rules of the mesh instead of by DNS name.
-      rejectUnauthorized: false,
-      checkServerIdentity: () => undefined,
-    });
+  /** Throws where TLS is to be spoken and cannot be. */
+  private secureDial(cluster: ClusterSpec, endpoint: EndpointSpec, alpn: readonly string[]): SecureDial | null {
+    const identity = endpoint.meshTls ? this.own.identity() : null;
+    if (identity !== null) return new MeshDial(this.meshOf(identity), cluster, alpn, this.own.trust());
+    if (cluster.backendTls === null) return null;
+    const dial = this.backendOf(cluster.backendTls).dial(alpn.filter((token) => !token.startsWith(MESH_ALPN)));
+    if ('failure' in dial) throw new Error(dial.detail);
+    return dial;
   }
 
-  private contextOf(identity: Identity): SecureContext {
+  private meshOf(identity: Identity): { readonly identity: Identity; readonly clientContext: SecureContext } {
     if (this.known?.identity !== identity) {
       const { certificateChain: cert, privateKey: key, trustBundle: ca, revocationLists: crl } = identity;
       const lists = crl.length === 0 ? {} : { crl: [...crl] };
-      this.known = { identity, context: createSecureContext({ cert, key, ca, minVersion: 'TLSv1.3', ...lists }) };
+      this.known = { identity, clientContext: createSecureContext({ cert, key, ca, minVersion: 'TLSv1.3', ...lists }) };
     }
-    return this.known.context;
+    return this.known;
   }
 
-  private problemOf(socket: TLSSocket, cluster: ClusterSpec, identity: Identity): string | null {
-    const trust = this.own.trust();
-    const judged = judge(socket, identity.bundleHash, trust, 'server');
-    if (!judged.ok) return judged.error.detail;
-    const id = parseSpiffeId(judged.value.spiffeId);
-    const { namespace, identities } = cluster;
-    const allowed = id !== null && mayServe(id, { namespace, identities, ...trust });
-    return allowed ? null : `${judged.value.spiffeId} may not serve ${cluster.key}`;
+  private backendOf(spec: BackendTlsSpec): BackendTls {
+    const known = this.backends.get(spec);
+    if (known !== undefined) return known;
+    const backend = new BackendTls(spec, systemClock);
+    this.backends.set(spec, backend);
+    return backend;
   }
 }

@@ -4,7 +4,7 @@
  */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import type { ResponseHead } from '../http/message.ts';
-import type { RetryRulesSpec } from './spec.ts';
+import type { HedgeSpec, RetryRulesSpec } from './spec.ts';
 import { UNREACHABLE } from './unreachable.ts';
 
 /** Envoy's words (`x-envoy-retry-on`, `x-envoy-retry-grpc-on`), as Envoy Gateway takes them. */
@@ -52,6 +52,8 @@ export class RetryPolicy {
   /** First pause, doubled at each attempt up to the most; a random share of it is waited. Milliseconds. */
   readonly backOffMs: number;
   readonly maxBackOffMs: number;
+  /** null: nothing is sent twice before it has failed. */
+  readonly hedge: HedgeSpec | null;
   /** True where a gRPC answer must be read before it is passed on. */
   readonly readsGrpc: boolean;
   private readonly connectFailure: boolean;
@@ -67,6 +69,7 @@ export class RetryPolicy {
     this.idempotencyKey = spec.idempotencyKey;
     this.backOffMs = spec.backOffMs;
     this.maxBackOffMs = spec.maxBackOffMs;
+    this.hedge = spec.hedge;
     this.serverErrors = triggers.has('5xx');
     // Envoy: 5xx includes what ends without an answer.
     this.connectFailure = this.serverErrors || triggers.has('connect-failure') || triggers.has('reset');

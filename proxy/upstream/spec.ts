@@ -28,12 +28,16 @@ export interface ClusterSpec {
   readonly source: SourceRef;
   /** Mutual TLS of the mesh, unless switched off for the whole Service; an endpoint may still say no. */
   readonly meshTls: boolean;
+  /** TLS of the endpoints' own (BackendTLSPolicy), instead of the mesh's; null: none. */
+  readonly backendTls: BackendTlsSpec | null;
   /** SPIFFE IDs that may serve; empty: any service account of `namespace` in the trust domain. */
   readonly identities: readonly string[];
   readonly endpoints: readonly EndpointSpec[];
   readonly loadBalancer: LoadBalancerSpec;
   readonly circuitBreaker: CircuitBreakerSpec;
   readonly connectTimeoutMs: number;
+  /** No byte either way on an opaque connection for so long; 0: none. */
+  readonly tcpIdleMs: number;
   readonly requestTimeoutMs: number;
   /** One attempt; 0: none. */
   readonly attemptTimeoutMs: number;
@@ -53,14 +57,32 @@ export interface ClusterSpec {
   readonly upgrades: readonly string[];
 }
 
+/** Ordinary TLS to endpoints that have a certificate of their own. */
+export interface BackendTlsSpec {
+  readonly source: SourceRef;
+  /** Asked for by SNI. */
+  readonly serverName: string;
+  /** CA certificates in PEM; empty: those that the system trusts. */
+  readonly certificates: string;
+  /** The certificate must have one of these; lower case, a host name perhaps beginning with `*.`. */
+  readonly names: readonly { readonly type: 'Hostname' | 'URI'; readonly value: string }[];
+  /** Paths of PEM files; null: none is shown. */
+  readonly clientCertificate: { readonly certificate: string; readonly privateKey: string } | null;
+}
+
 export interface EndpointSpec {
-  /** IP address (canonical), or a DNS name that the data thread resolves when it connects. */
+  /**
+   * IP address (canonical), or a DNS name: the control thread fills its addresses in (upstream/names); until it knows any, a
+   * data thread asks the host when it connects.
+   */
   readonly address: string;
   readonly port: number;
   readonly ready: boolean;
   readonly weight: number;
   readonly zone: string;
   readonly meshTls: boolean;
+  /** The address is DNS's answer: nobody is looked up by it, since others may have it too. */
+  readonly resolved?: boolean;
 }
 
 export type LoadBalancerType = 'RoundRobin' | 'LeastRequest' | 'Random' | 'PeakEWMA' | 'RingHash' | 'Maglev';
@@ -83,9 +105,13 @@ export interface HashSpec {
   readonly names: readonly string[];
 }
 
-/** Ready endpoints that there must be, in all and in the own zone, for the own zone to be preferred. */
+/** How the own zone is preferred. */
 export interface ZoneSpec {
+  /** Ready endpoints that there must be in all zones together. */
   readonly minEndpoints: number;
+  /** All traffic stays in the own zone while that is well; else as much as leaves all endpoints equally busy. */
+  readonly force: boolean;
+  /** Forced only: endpoints in health that the own zone must have. */
   readonly minEndpointsInZone: number;
 }
 
@@ -96,6 +122,16 @@ export interface RetryRulesSpec {
   readonly idempotencyKey: boolean;
   readonly backOffMs: number;
   readonly maxBackOffMs: number;
+  /** null: nothing is sent twice before it has failed. */
+  readonly hedge: HedgeSpec | null;
+}
+
+/** A second attempt beside the first, for methods that only read. */
+export interface HedgeSpec {
+  /** Milliseconds without an answer before it is made; 0: as long as 95 % of the late answers took. */
+  readonly delayMs: number;
+  /** Every RPC is a POST: whether these only read is known to policy alone. */
+  readonly grpc: boolean;
 }
 
 /** How the control thread asks each endpoint how it is. Times in milliseconds. */
@@ -145,6 +181,18 @@ export interface CircuitBreakerSpec {
   readonly errorKinds: readonly string[];
   /** An answer that starts later than this is an error; 0: none is. */
   readonly slowCallMs: number;
+  /** null: `maxParallelRequests` alone bounds the requests at a time. */
+  readonly adaptiveConcurrency: AdaptiveConcurrencySpec | null;
+}
+
+/** A limit on requests at a time that follows the latency. */
+export interface AdaptiveConcurrencySpec {
+  readonly minLimit: number;
+  readonly maxLimit: number;
+  /** Percent by which the latency may be above that of the unloaded upstream before the limit falls. */
+  readonly tolerancePercent: number;
+  /** While the limit refuses requests, the unloaded latency is measured anew so often. */
+  readonly probeIntervalMs: number;
 }
 
 /** May a request with this `Upgrade` token pass where these are allowed? */

@@ -13,4 +13,5 @@ export const UNREACHABLE: ReadonlySet<Failure> = new Set([
   FAILURES.upstreamBadIdentity,
   FAILURES.upstreamNotAllowed,
   FAILURES.upstreamBadCertificate,
+  FAILURES.upstreamWrongName,
 ]);

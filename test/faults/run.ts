@@ -1,5 +1,7 @@
-/** `make faults`: faults under load, at full length (about ten minutes). Prints figures; exits 1 if anything broke its bound. */
+/** `make faults`: faults under load, at full length (about a quarter of an hour). Prints figures; exits 1 if anything broke its bound. */
 import { allDown, clientAborts, midBodyDeaths, slowEndpoint } from './scenes/outages.ts';
+import { overloadedService, overloadedSidecar } from './scenes/overload.ts';
+import { reloads } from './scenes/reloads.ts';
 import { killEvery, postsUnderKills, rollingRestart } from './scenes/restarts.ts';
 import type { Outcome } from './scenes/stage.ts';
 
@@ -11,6 +13,9 @@ const SCENES: readonly (() => Promise<Outcome>)[] = [
   () => slowEndpoint(10),
   () => midBodyDeaths(1_000),
   () => clientAborts(10_000),
+  () => overloadedSidecar(5),
+  () => overloadedService(10),
+  () => reloads({ changes: 1_000, broken: 500, everyMs: 120, callers: 4, mostGrowth: 0.1 }),
 ];
 
 let broken = 0;

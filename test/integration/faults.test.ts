@@ -1,6 +1,8 @@
 /** The scenes of `make faults` in short. */
 import { expect, test } from 'vitest';
 import { allDown, clientAborts, midBodyDeaths, slowEndpoint } from '../faults/scenes/outages.ts';
+import { overloadedService, overloadedSidecar } from '../faults/scenes/overload.ts';
+import { reloads } from '../faults/scenes/reloads.ts';
 import { killEvery, postsUnderKills, rollingRestart } from '../faults/scenes/restarts.ts';
 import type { Outcome } from '../faults/scenes/stage.ts';
 
@@ -39,4 +41,22 @@ test('an answer that is cut in its body never looks whole', { timeout: TIME }, a
 
 test('callers that leave at any phase leave nothing open', { timeout: TIME }, async () => {
   expectWell(await clientAborts(60));
+});
+
+test('policy that changes all the time, and then is broken, costs no request and no connection', {
+  timeout: TIME,
+}, async () => {
+  expectWell(await reloads({ changes: 40, broken: 20, everyMs: 120, callers: 2, mostGrowth: 0.5 }));
+});
+
+test('three times more than the sidecar can do costs no goodput, and readiness still answers', {
+  timeout: TIME,
+}, async () => {
+  expectWell(await overloadedSidecar(1));
+});
+
+test('three times more than a service can do is refused in time by adaptive concurrency', {
+  timeout: TIME,
+}, async () => {
+  expectWell(await overloadedService(3));
 });

@@ -179,6 +179,19 @@ test('an upstream that always answers 503 sees at most 1.2 times the load and 10
   expect(app.requests.length).toBeLessThanOrEqual(600 * 1.2 + 10 * (seconds + 1));
 });
 
+test("a retry of the caller's sidecar is not retried by that of the application: attempts add up, they do not multiply", async () => {
+  const app = mesh.own(await startBackend(reset));
+  const peer = await mesh.start({ account: 'resetting', app: app.port });
+  await mesh.apply(weft, 'caller', [
+    ...meshed({ name: 's9b', endpoints: [peer.ports.inbound] }),
+    policy('s9b', { retry: { numRetries: 3 } }),
+  ]);
+  expect((await ask(weft.ports.outbound, get('s9b'))).status).toBe(502);
+  // The first attempt is tried twice at the application, the three others say that they are further ones.
+  expect(app.requests.length).toBe(2 + 3);
+  expect(app.requests.some(({ headers }) => 'weft-attempt' in headers)).toBe(false);
+});
+
 test('a header keeps equal requests at one endpoint, others go where they may', async () => {
   [first.behaviour, second.behaviour] = [text('first'), text('second')];
   await mesh.apply(weft, 'caller', [

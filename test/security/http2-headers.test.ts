@@ -1,7 +1,7 @@
 /** Header bombs and what might mean something else in HTTP/1. */
 import { describe, expect, it } from 'vitest';
 import * as f from '../../proxy/http/h2-frames.ts';
-import { DEFAULT_H2_LIMITS as L } from '../../proxy/http/h2-limits.ts';
+import { DEFAULT_H2_LIMITS as L, MESH_H2_LIMITS } from '../../proxy/http/h2-limits.ts';
 import { liveBytes } from '../support/gc.ts';
 import {
   block,
@@ -28,7 +28,7 @@ function blockFrames(id: number, bytes: Buffer): Buffer {
 
 describe('header bombs', () => {
   it('of indexed one-byte fields are answered, not stored: 100 streams of 50,000 fields cost less than 20 MB', () => {
-    // A peer that has not acknowledged our table size of 0 yet: one field of 4000 bytes in the table, then references.
+    // One field of 4000 bytes in the table, then references.
     const server = new Recorder('server');
     server.connection.start();
     server.feed(f.PREFACE, settings());
@@ -171,7 +171,7 @@ describe('request smuggling by downgrade to HTTP/1', () => {
 describe('header blocks kept by their bytes', () => {
   it('are never kept while the same bytes may mean other fields', () => {
     // Before the peer acknowledges our table size, 0xbe names whatever was inserted last.
-    const server = new Recorder('server');
+    const server = new Recorder('server', { limits: MESH_H2_LIMITS });
     server.connection.start();
     server.feed(f.PREFACE, settings());
     const filler = block([['x-filler', 'f'.repeat(80)]]);
@@ -190,7 +190,7 @@ describe('header blocks kept by their bytes', () => {
   });
 
   it('that were refused are refused again', () => {
-    const server = greetedServer();
+    const server = greetedServer({ limits: MESH_H2_LIMITS });
     const bad: Pair[] = [...GET, ['x-long', 'v'.repeat(80)], ['x-a', 'b\r\nc']];
     server.feed(headers(1, bad), headers(3, bad), headers(5, bad));
     expect(framesIn(server.take())).toEqual([1, 3, 5].map((id) => `RST_STREAM ${id} PROTOCOL_ERROR`));

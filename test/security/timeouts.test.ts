@@ -17,8 +17,9 @@ import {
   WRITE_STALL_MS,
 } from '../../proxy/session/http.ts';
 import { Lingering } from '../../proxy/session/linger.ts';
-import { toApplication } from '../../proxy/session/resolve.ts';
+import { ToApplication } from '../../proxy/session/resolve.ts';
 import { Room } from '../../proxy/session/room.ts';
+import { SILENCE_MS } from '../../proxy/session/sniff.ts';
 import { Story } from '../../proxy/session/story.ts';
 import { inbound } from '../../proxy/stack.ts';
 import { Metrics } from '../../proxy/telemetry/metrics.ts';
@@ -50,7 +51,16 @@ beforeEach(async () => {
   const endpoint = { address: '127.0.0.1', port: app.port, ready: true, weight: 1, zone: '', meshTls: false };
   const destination = directDestination(clusters.keep(directCluster('app', endpoint)), UNKNOWN_SERVICE);
   const story = new Story(clock, new Metrics(), UNKNOWN_PARTY, { spans() {}, notice() {} });
-  room = new Room(io, 'inbound', story, toApplication(destination));
+  room = new Room(
+    io,
+    'inbound',
+    story,
+    new ToApplication(
+      destination,
+      () => false,
+      () => destination,
+    ),
+  );
   room.snapshot = new LinkedSnapshot(
     {
       hash: '',
@@ -66,6 +76,8 @@ beforeEach(async () => {
       services: [],
       clusters: [],
       inbound: { mode: 'DISABLE', portModes: {} },
+      authorizations: [],
+      ownAuthorizations: [],
       telemetry: { samplingPercent: null, accessLog: null },
     },
     clusters,
@@ -119,6 +131,9 @@ function holdsBytes(socket: Socket | undefined): boolean {
 describe('a caller', () => {
   test('that says nothing is gone after the keep-alive time, without an answer', async () => {
     using client = await connect();
+    clock.advance(SILENCE_MS);
+    // It may wait for a greeting: its server is dialled at the end of this turn of the loop.
+    await new Promise((resolve) => setImmediate(resolve));
     clock.advance(KEEP_ALIVE_MS + SLACK_MS);
     await client.ended;
     expect(client.text).toBe('');

@@ -26,6 +26,8 @@ export class Shim implements AsyncDisposable {
   readonly port: number;
   /** Connections accepted so far. */
   connections = 0;
+  /** Holds for what arrives from now on. */
+  slicing: Slicing;
   private readonly server: Server;
   private readonly options: ShimOptions;
   private readonly ways = new Set<Way>();
@@ -34,6 +36,7 @@ export class Shim implements AsyncDisposable {
   constructor(server: Server, options: ShimOptions) {
     this.server = server;
     this.options = options;
+    this.slicing = options.slicing ?? 'whole';
     this.port = (server.address() as AddressInfo).port;
     server.on('connection', (downstream) => this.join(downstream));
   }
@@ -73,7 +76,7 @@ export class Shim implements AsyncDisposable {
   }
 
   private carry(from: Socket, to: Socket): void {
-    const way = new Way(from, to, this.options);
+    const way = new Way(from, to, this, this.options);
     this.ways.add(way);
     if (this.isStalled) way.stall();
     from.once('close', () => this.ways.delete(way));
@@ -84,14 +87,16 @@ export class Shim implements AsyncDisposable {
 class Way {
   readonly from: Socket;
   private readonly to: Socket;
+  private readonly shim: Shim;
   private readonly options: ShimOptions;
   private readonly pieces: (Buffer | 'fin')[] = [];
   private isBusy = false;
   private isStalled = false;
 
-  constructor(from: Socket, to: Socket, options: ShimOptions) {
+  constructor(from: Socket, to: Socket, shim: Shim, options: ShimOptions) {
     this.from = from;
     this.to = to;
+    this.shim = shim;
     this.options = options;
     from.on('data', (chunk: Buffer) => this.arrive(this.cut(chunk)));
     from.on('end', () => this.arrive(['fin']));
@@ -142,7 +147,8 @@ class Way {
   }
 
   private cut(chunk: Buffer): Buffer[] {
-    const { slicing = 'whole', random = () => 0.5 } = this.options;
+    const { slicing } = this.shim;
+    const { random = () => 0.5 } = this.options;
     if (slicing === 'whole') return [chunk];
     const pieces: Buffer[] = [];
     for (let at = 0; at < chunk.length; ) {

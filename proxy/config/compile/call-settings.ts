@@ -10,6 +10,7 @@ type CallSettings = Pick<
   | 'activeCheck'
   | 'faults'
   | 'connectTimeoutMs'
+  | 'tcpIdleMs'
   | 'requestTimeoutMs'
   | 'attemptTimeoutMs'
   | 'streamIdleMs'
@@ -42,11 +43,13 @@ export function callSettings(traffic: Traffic): CallSettings {
       openMs: traffic.openMs,
       errorKinds: traffic.errorKinds,
       slowCallMs: traffic.slowCallMs,
+      adaptiveConcurrency: traffic.adaptiveConcurrency,
     },
     outlier: outlierOf(traffic),
     activeCheck: traffic.activeCheck,
     faults: traffic.faults,
     connectTimeoutMs: traffic.connectTimeoutMs,
+    tcpIdleMs: traffic.tcpIdleMs,
     requestTimeoutMs: traffic.requestTimeoutMs,
     attemptTimeoutMs: traffic.attemptTimeoutMs,
     streamIdleMs: traffic.streamIdleMs,
@@ -64,6 +67,7 @@ export function retryRulesOf(traffic: RetryRulesSpec): RetryRulesSpec {
     idempotencyKey: traffic.idempotencyKey,
     backOffMs: traffic.backOffMs,
     maxBackOffMs: traffic.maxBackOffMs,
+    hedge: traffic.hedge,
   };
 }
 

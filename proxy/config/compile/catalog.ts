@@ -1,6 +1,10 @@
 /** The decoded documents, told apart by kind and named; in the one order that does not depend on files. */
 import type { Problem } from '../../../shared/problem.ts';
 import type { DecodedDocument } from '../decode.ts';
+import { type AuthorizationPolicy, authorizationPolicy } from '../model/authorization-policy.ts';
+import { type BackendTlsPolicy, backendTlsPolicy } from '../model/backend-tls-policy.ts';
+import { type ConfigMap, configMap } from '../model/config-map.ts';
+import { type ConnectionRoute, tcpRoute, tlsRoute } from '../model/connection-route.ts';
 import { type EndpointSlice, endpointSlice, SERVICE_NAME_LABEL } from '../model/endpoint-slice.ts';
 import { grpcRoute } from '../model/grpc-route.ts';
 import { type HttpRoute, httpRoute } from '../model/http-route.ts';
@@ -52,6 +56,12 @@ export class Catalog {
   readonly slices: readonly Entry<EndpointSlice>[];
   /** HTTPRoutes and GRPCRoutes. */
   readonly routes: readonly Entry<HttpRoute>[];
+  /** TLSRoutes and TCPRoutes. */
+  readonly connectionRoutes: readonly Entry<ConnectionRoute>[];
+  readonly backendTlsPolicies: readonly Entry<BackendTlsPolicy>[];
+  /** By `namespace/name`. */
+  readonly configMaps: ReadonlyMap<string, Entry<ConfigMap>>;
+  readonly authorizationPolicies: readonly Entry<AuthorizationPolicy>[];
   readonly peerAuthentications: readonly Entry<PeerAuthentication>[];
   readonly telemetries: readonly Entry<Telemetry>[];
   readonly trafficPolicies: readonly Entry<TrafficPolicy>[];
@@ -76,6 +86,10 @@ export class Catalog {
       (slice) => `${slice.namespace}/${slice.value.metadata.labels[SERVICE_NAME_LABEL]}`,
     );
     this.routes = [...select(grpcRoute), ...select(httpRoute)];
+    this.connectionRoutes = [...select(tlsRoute), ...select(tcpRoute)];
+    this.backendTlsPolicies = select(backendTlsPolicy);
+    this.configMaps = new Map(select(configMap).map((entry) => [entry.key, entry]));
+    this.authorizationPolicies = select(authorizationPolicy);
     this.peerAuthentications = select(peerAuthentication);
     this.telemetries = select(telemetry);
     this.trafficPolicies = select(trafficPolicy);

@@ -1,14 +1,11 @@
-/**
- * Routes of a Service port by GAMMA's rules: those of the Service's own namespace (producer routes) for every caller,
- * those of the caller's namespace (consumer routes) instead of them for its own calls.
- */
+/** Routes of a Service port, compiled: those that read requests, and those that only see connections. */
 import type { HttpBackendRef, HttpMatch, HttpRoute, HttpRouteRule } from '../model/http-route.ts';
-import type { ParentRef } from '../model/parent-ref.ts';
 import type { RouteRetry } from '../model/retry.ts';
 import type { Service, ServicePort } from '../model/service.ts';
 import type { Path } from '../place.ts';
 import type {
   BackendSpec,
+  ConnectionRoutesSpec,
   HttpMatchSpec,
   MirrorSpec,
   RetryRulesSpec,
@@ -19,41 +16,33 @@ import type {
 } from '../snapshot.ts';
 import { retryRulesOf } from './call-settings.ts';
 import type { Catalog, Entry } from './catalog.ts';
+import { compileConnectionRoutes } from './connection-routes.ts';
 import { compileFilters, faultFilter } from './filters.ts';
+import { type AnyRoute, isConnectionRoute, isHttpRoute, Parents } from './parents.ts';
 import type { Traffic, TrafficPolicies } from './traffic.ts';
 
 export interface PortRoutes {
   readonly routed: boolean;
   readonly rules: readonly RuleSpec[];
   readonly entries: readonly RouteEntrySpec[];
+  readonly connections: ConnectionRoutesSpec | null;
 }
 
-/** Headless and ExternalName Services have no frontend of their own to route (GEP-1324). */
-export function canBeParent({ value: { spec } }: Entry<Service>): boolean {
-  return !spec.headless && spec.type !== 'ExternalName';
-}
-
-export class HttpRoutes {
+export class RouteCompiler {
+  readonly parents: Parents;
   private readonly catalog: Catalog;
   private readonly traffic: TrafficPolicies;
-  /** Routes with at least one parent reference to the Service of this key, in order of `namespace/name`. */
-  private readonly byService = new Map<string, Entry<HttpRoute>[]>();
 
   constructor(catalog: Catalog, traffic: TrafficPolicies) {
     this.catalog = catalog;
     this.traffic = traffic;
-    for (const route of catalog.routes) {
-      for (const key of new Set(route.value.spec.parentRefs.filter(isService).map((ref) => parentKey(ref, route)))) {
-        const others = this.byService.get(key);
-        if (others === undefined) this.byService.set(key, [route]);
-        else others.push(route);
-      }
-    }
+    this.parents = new Parents(catalog);
   }
 
   /** `portTraffic` is what holds on the port where a rule says nothing. */
   ofPort(service: Entry<Service>, port: ServicePort, portTraffic: Traffic): PortRoutes {
-    const routes = this.inForce(service, port, this.catalog.self.namespace);
+    const inForce = this.parents.inForce(service, port, this.catalog.self.namespace);
+    const routes = inForce.filter(isHttpRoute);
     const rules: RuleSpec[] = [];
     const firstRule = new Map<Entry<HttpRoute>, number>();
     for (const route of routes) {
@@ -67,23 +56,10 @@ export class HttpRoutes {
       match,
       rule: (firstRule.get(route) as number) + rule,
     }));
-    return { routed: routes.length > 0, rules, entries };
-  }
-
-  /** The routes that judge calls from a namespace to a Service port, in order of `namespace/name`. */
-  inForce(service: Entry<Service>, port: ServicePort, callerNamespace: string): Entry<HttpRoute>[] {
-    if (!canBeParent(service)) return [];
-    const attached = (this.byService.get(service.key) ?? []).filter((route) =>
-      route.value.spec.parentRefs.some(
-        (ref) => isService(ref) && parentKey(ref, route) === service.key && namesPort(ref, port),
-      ),
+    const connections = compileConnectionRoutes(inForce.filter(isConnectionRoute), (route, ref) =>
+      this.clusterOf(route, ref),
     );
-    const consumers = attached.filter(({ namespace }) => namespace === callerNamespace);
-    const ruling =
-      consumers.length > 0 ? consumers : attached.filter(({ namespace }) => namespace === service.namespace);
-    // One type of route per port: GRPCRoutes leave no place for HTTPRoutes.
-    const grpc = ruling.filter(({ value }) => value.kind === 'GRPCRoute');
-    return grpc.length > 0 ? grpc : ruling;
+    return { routed: routes.length > 0 || connections?.kind === 'TLSRoute', rules, entries, connections };
   }
 
   private compileRule(route: Entry<HttpRoute>, rule: HttpRouteRule, index: number, traffic: Traffic): RuleSpec {
@@ -122,7 +98,7 @@ export class HttpRoutes {
 
   /** null where the reference leads nowhere. */
   private clusterOf(
-    route: Entry<HttpRoute>,
+    route: Entry<AnyRoute>,
     ref: { readonly namespace?: string | undefined; readonly name: string; readonly port: number },
   ): string | null {
     const key = `${ref.namespace ?? route.namespace}/${ref.name}`;
@@ -166,23 +142,6 @@ const DEFAULT_SESSION_COOKIE = 'weft-session';
 /** `namespace/service:port`, the name of a cluster. */
 export function clusterKey(serviceKey: string, port: number): string {
   return `${serviceKey}:${port}`;
-}
-
-export function isService(ref: ParentRef): boolean {
-  return ref.kind === 'Service';
-}
-
-/** `namespace/name` of the Service that a reference of this route names. */
-export function parentKey(ref: ParentRef, route: Entry<HttpRoute>): string {
-  return `${ref.namespace ?? route.namespace}/${ref.name}`;
-}
-
-/** A parent reference may name a port by number, by name (sectionName), by both, or mean every port. */
-export function namesPort(ref: ParentRef, port: ServicePort): boolean {
-  return (
-    (ref.port === undefined || ref.port === port.port) &&
-    (ref.sectionName === undefined || ref.sectionName === port.name)
-  );
 }
 
 function compileMatch(match: HttpMatch): HttpMatchSpec {
@@ -231,11 +190,12 @@ type Rank = readonly [
   fewerQuery: number,
 ];
 
-const PATH_TYPES = ['Exact', 'PathPrefix', 'RegularExpression'] as const;
+const PATH_TYPES = ['Exact', 'PathPrefix', 'AnyService', 'everything', 'RegularExpression'] as const;
 
 function rankOf(match: HttpMatchSpec): Rank {
+  const { type, value } = match.path;
   return [
-    PATH_TYPES.indexOf(match.path.type),
+    PATH_TYPES.indexOf(type === 'PathPrefix' && value === '/' ? 'everything' : type),
     match.path.type === 'PathPrefix' ? -match.path.value.length : 0,
     match.method === null ? 1 : 0,
     -match.headers.length,

@@ -1,11 +1,14 @@
 /** Services and what stands behind their ports. */
 import { type Service, type ServicePort, serviceIdentities } from '../model/service.ts';
-import type { AppProtocol, ClusterSpec, InboundSpec, ServicePortSpec, ServiceSpec } from '../snapshot.ts';
+import type { ClusterSpec, InboundSpec, ServicePortSpec, ServiceSpec } from '../snapshot.ts';
+import { Authorizations } from './authorization.ts';
+import { BackendTlsPolicies } from './backend-tls.ts';
 import { callSettings } from './call-settings.ts';
 import type { Catalog, Entry } from './catalog.ts';
 import { compileEndpoints } from './endpoints.ts';
 import { PeerModes } from './peer-modes.ts';
-import { clusterKey, HttpRoutes, type PortRoutes } from './routes.ts';
+import { protocolOf } from './protocol.ts';
+import { clusterKey, RouteCompiler } from './routes.ts';
 import { type Traffic, TrafficPolicies } from './traffic.ts';
 
 export function compileServices(catalog: Catalog): { services: ServiceSpec[]; clusters: ClusterSpec[] } {
@@ -18,14 +21,18 @@ class ServiceCompiler {
   readonly clusters: ClusterSpec[] = [];
   private readonly catalog: Catalog;
   private readonly traffic: TrafficPolicies;
-  private readonly routes: HttpRoutes;
+  private readonly routes: RouteCompiler;
+  private readonly backendTls: BackendTlsPolicies;
   private readonly peers: PeerModes;
+  private readonly authorizations: Authorizations;
 
   constructor(catalog: Catalog) {
     this.catalog = catalog;
     this.traffic = new TrafficPolicies(catalog);
-    this.routes = new HttpRoutes(catalog, this.traffic);
+    this.routes = new RouteCompiler(catalog, this.traffic);
+    this.backendTls = new BackendTlsPolicies(catalog);
     this.peers = new PeerModes(catalog);
+    this.authorizations = new Authorizations(catalog);
   }
 
   compile(service: Entry<Service>): ServiceSpec {
@@ -36,6 +43,7 @@ class ServiceCompiler {
       name: service.name,
       hosts: this.hostsOf(service),
       addresses: spec.clusterIPs,
+      authorizations: this.authorizations.keysFor(service.namespace, spec.selector),
       ports: spec.ports.flatMap((port, i) =>
         port.protocol === 'TCP' ? [this.compilePort(service, port, i, peers)] : [],
       ),
@@ -56,7 +64,7 @@ class ServiceCompiler {
     const traffic = this.traffic.ofPort(service.key, port.name);
     const cluster = this.compileCluster(service, port, index, peers, traffic);
     this.clusters.push(cluster);
-    const routes = carriesHttp(cluster.protocol) ? this.routes.ofPort(service, port, traffic) : NO_ROUTES;
+    const routes = this.routes.ofPort(service, port, traffic);
     return { port: port.port, name: port.name, protocol: cluster.protocol, cluster: cluster.key, ...routes };
   }
 
@@ -69,7 +77,8 @@ class ServiceCompiler {
   ): ClusterSpec {
     const { metadata, spec } = service.value;
     const disabled = spec.type === 'ExternalName' || metadata.annotations['weft.dev/mtls'] === 'disabled';
-    const meshTls = traffic.meshTls && !disabled;
+    const backendTls = this.backendTls.ofPort(service.key, port.name, traffic);
+    const meshTls = traffic.meshTls && !disabled && backendTls === null;
     return {
       key: clusterKey(service.key, port.port),
       namespace: service.namespace,
@@ -78,47 +87,11 @@ class ServiceCompiler {
       protocol: protocolOf(port),
       source: service.source(['spec', 'ports', index]),
       meshTls,
+      backendTls,
       identities: serviceIdentities(metadata),
       endpoints: compileEndpoints(this.catalog, service, port, peers, meshTls),
       ...callSettings(traffic),
       upgrades: traffic.upgrades,
     };
   }
-}
-
-const NO_ROUTES: PortRoutes = { routed: false, rules: [], entries: [] };
-
-/** HTTP routes hang on ports that may carry HTTP; on others they have nothing to read. */
-export function carriesHttp(protocol: AppProtocol): boolean {
-  return protocol === 'auto' || protocol === 'http' || protocol === 'http2' || protocol === 'grpc';
-}
-
-const BY_APP_PROTOCOL: Readonly<Record<string, AppProtocol>> = {
-  http: 'http',
-  http2: 'http2',
-  grpc: 'grpc',
-  https: 'https',
-  tls: 'tls',
-  tcp: 'tcp',
-  'kubernetes.io/h2c': 'http2',
-  'kubernetes.io/ws': 'http',
-  'kubernetes.io/wss': 'https',
-};
-
-/** Prefixes of port names, up to the first "-", as Istio reads them; its database protocols are bytes to weft. */
-const BY_NAME_PREFIX: ReadonlyMap<string, AppProtocol> = new Map([
-  ['http', 'http'],
-  ['http2', 'http2'],
-  ['grpc', 'grpc'],
-  ['https', 'https'],
-  ['tls', 'tls'],
-  ['tcp', 'tcp'],
-  ['mongo', 'tcp'],
-  ['mysql', 'tcp'],
-  ['redis', 'tcp'],
-]);
-
-export function protocolOf(port: ServicePort): AppProtocol {
-  if (port.appProtocol !== undefined) return BY_APP_PROTOCOL[port.appProtocol] ?? 'tcp';
-  return BY_NAME_PREFIX.get(port.name.split('-', 1)[0] as string) ?? 'auto';
 }

@@ -7,6 +7,8 @@ import type { LoadBalancer } from '../model/load-balancer.ts';
 import type { TargetRef, TrafficPolicy, TrafficPolicySpec } from '../model/traffic-policy.ts';
 import type {
   ActiveCheckSpec,
+  AdaptiveConcurrencySpec,
+  BackendTlsSpec,
   CircuitBreakerSpec,
   FaultSpec,
   HashSpec,
@@ -19,6 +21,8 @@ import type { Catalog, Entry } from './catalog.ts';
 /** Everything a TrafficPolicy can say, flat: `undefined` fields are those it leaves to the next wider one. */
 export interface Traffic extends CircuitBreakerSpec, LoadBalancerSpec, RetryRulesSpec, OutlierSettings {
   readonly connectTimeoutMs: number;
+  /** Of an opaque connection on which nothing moves; 0: none. */
+  readonly tcpIdleMs: number;
   /** Of an attempt, of a stream on which nothing moves, of an idle connection, of a connection's life; 0: none. */
   readonly attemptTimeoutMs: number;
   readonly streamIdleMs: number;
@@ -30,6 +34,8 @@ export interface Traffic extends CircuitBreakerSpec, LoadBalancerSpec, RetryRule
   /** Upgrade tokens, lower case. */
   readonly upgrades: readonly string[];
   readonly meshTls: boolean;
+  /** Shown to Services that speak TLS of their own. */
+  readonly clientCertificate: BackendTlsSpec['clientCertificate'];
   readonly activeCheck: ActiveCheckSpec | null;
   readonly faults: FaultSpec | null;
 }
@@ -63,8 +69,12 @@ export const TRAFFIC_DEFAULTS: Traffic = {
   openMs: 1_000,
   errorKinds: ['5xx', 'failure', 'unavailable'],
   slowCallMs: 0,
+  // Off: it takes a Service whose requests cost about the same.
+  adaptiveConcurrency: null,
   // Milliseconds: Istio's and Envoy Gateway's.
   connectTimeoutMs: 10_000,
+  // Milliseconds: Envoy's; a database pool holds connections for long, but not for ever without a word.
+  tcpIdleMs: 3_600_000,
   // None, as under Istio and by Gateway API: a timeout nobody wrote would cut streams nobody thought of.
   requestTimeoutMs: 0,
   attemptTimeoutMs: 0,
@@ -82,6 +92,8 @@ export const TRAFFIC_DEFAULTS: Traffic = {
   // Milliseconds: Envoy's, which doubles up to ten times it.
   backOffMs: 25,
   maxBackOffMs: 250,
+  // Off: it is load that somebody has to have room for.
+  hedge: null,
   // A 500 is the application's own word.
   consecutiveErrors: 0,
   // Istio's default where outlier detection is on.
@@ -100,6 +112,7 @@ export const TRAFFIC_DEFAULTS: Traffic = {
   // Envoy Gateway's default.
   upgrades: ['websocket'],
   meshTls: true,
+  clientCertificate: null,
   activeCheck: null,
   faults: null,
 };
@@ -201,7 +214,9 @@ function flatten(spec: TrafficPolicySpec): Partial<Traffic> {
     openMs: breaker?.errorRate?.openTime,
     errorKinds: breaker?.errorRate?.errors,
     slowCallMs: breaker?.errorRate?.slowCall,
+    adaptiveConcurrency: adaptiveConcurrency(breaker?.adaptiveConcurrency),
     connectTimeoutMs: timeout?.tcp?.connectTimeout,
+    tcpIdleMs: timeout?.tcp?.idleTimeout,
     requestTimeoutMs: timeout?.http?.requestTimeout,
     streamIdleMs: timeout?.http?.streamIdleTimeout,
     connectionIdleMs: timeout?.http?.connectionIdleTimeout,
@@ -212,6 +227,7 @@ function flatten(spec: TrafficPolicySpec): Partial<Traffic> {
     statuses: retry?.retryOn?.httpStatusCodes,
     idempotencyKey: retry?.retryOn?.idempotencyKey,
     ...backOff(retry?.perRetry?.backOff),
+    hedge: spec.hedge === undefined ? undefined : { delayMs: spec.hedge.delay, grpc: spec.hedge.grpc },
     consecutiveErrors: health?.passive?.consecutive5XxErrors,
     consecutiveGatewayErrors: health?.passive?.consecutiveGatewayErrors,
     consecutiveLocalFailures: health?.passive?.consecutiveLocalOriginFailures,
@@ -225,8 +241,14 @@ function flatten(spec: TrafficPolicySpec): Partial<Traffic> {
     activeCheck: health?.active === undefined ? undefined : activeCheck(health.active),
     faults: spec.faultInjection === undefined ? undefined : faults(spec.faultInjection),
     upgrades: spec.httpUpgrade?.map(({ type }) => type.toLowerCase()),
-    meshTls: spec.tls === undefined ? undefined : spec.tls.mode === 'Mesh',
+    meshTls: spec.tls?.mode === undefined ? undefined : spec.tls.mode === 'Mesh',
+    clientCertificate: clientCertificate(spec.tls),
   });
+}
+
+function clientCertificate(tls: TrafficPolicySpec['tls']): BackendTlsSpec['clientCertificate'] | undefined {
+  const { clientCertificate: certificate, privateKey } = tls ?? {};
+  return certificate === undefined || privateKey === undefined ? undefined : { certificate, privateKey };
 }
 
 type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
@@ -242,7 +264,11 @@ function balancing(balancer: LoadBalancer | undefined): Given<Omit<LoadBalancerS
     zones:
       local === undefined
         ? undefined
-        : { minEndpoints: local.minEndpointsThreshold, minEndpointsInZone: local.force.minEndpointsInZoneThreshold },
+        : {
+            minEndpoints: local.minEndpointsThreshold,
+            force: local.force !== undefined,
+            minEndpointsInZone: local.force?.minEndpointsInZoneThreshold ?? 0,
+          },
   };
 }
 
@@ -269,6 +295,14 @@ function backOff(
   const base = given?.baseInterval;
   const longest = given?.maxInterval ?? (base === undefined ? undefined : base * 10);
   return { backOffMs: base, maxBackOffMs: longest };
+}
+
+function adaptiveConcurrency(
+  given: NonNullable<TrafficPolicySpec['circuitBreaker']>['adaptiveConcurrency'],
+): AdaptiveConcurrencySpec | undefined {
+  if (given === undefined) return undefined;
+  const { minLimit, maxLimit, tolerance, probeInterval } = given;
+  return { minLimit, maxLimit, tolerancePercent: tolerance, probeIntervalMs: probeInterval };
 }
 
 function activeCheck(check: ActiveCheck): ActiveCheckSpec {

@@ -32,9 +32,8 @@ const methodMatch = object({
 
 function checkMethod(match: MethodMatch, context: Parameters<typeof complain>[0]): void {
   const { type, service, method } = match;
-  if (service === undefined && (type === 'Exact' || method === undefined)) {
-    const alone = method !== undefined;
-    complain(context, alone ? 'a method without its service is not supported yet' : 'needs a service', '');
+  if (service === undefined && method === undefined) {
+    complain(context, 'needs a service or a method', 'leave it out to match every call');
     return;
   }
   const written = PARTS.filter((part) => match[part] !== undefined);
@@ -50,6 +49,7 @@ function checkMethod(match: MethodMatch, context: Parameters<typeof complain>[0]
 
 function pathOf({ type, service, method }: MethodMatch): HttpMatch['path'] {
   if (type === 'RegularExpression') return { type, value: `/${group(service)}/${group(method)}` };
+  if (service === undefined) return { type: 'AnyService', value: method ?? '' };
   if (method === undefined) return { type: 'PathPrefix', value: `/${service}` };
   return { type, value: `/${service}/${method}` };
 }

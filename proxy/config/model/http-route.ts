@@ -7,7 +7,8 @@ import type { Envelope, Kind } from './kind.ts';
 import { type BackendRef, backendFields, GATEWAY_VERSION, type ParentRef, parentRef } from './parent-ref.ts';
 import { type RouteRetry, routeRetry } from './retry.ts';
 
-export type PathMatchType = 'Exact' | 'PathPrefix' | 'RegularExpression';
+/** AnyService is of GRPCRoutes: a method of this name, whatever its service. */
+export type PathMatchType = 'Exact' | 'PathPrefix' | 'AnyService' | 'RegularExpression';
 
 export interface NameMatch {
   readonly name: string;
@@ -55,7 +56,7 @@ const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', '
 const UNREACHABLE = ['//', '/./', '/../', '%2f', '%2F', '#'];
 
 /** What a rule without matches, and a match without a path, takes. */
-export const EVERYTHING: HttpMatch['path'] = { type: 'PathPrefix', value: '/' };
+export const EVERYTHING: { readonly type: 'PathPrefix'; readonly value: string } = { type: 'PathPrefix', value: '/' };
 
 /** Reports an expression that cannot be compiled; true where nothing was to report. */
 export function checkExpression(source: string, context: Parameters<typeof complain>[0], path: PropertyKey[]): boolean {

@@ -21,7 +21,7 @@ export interface LoadBalancer {
     | {
         readonly preferLocal: {
           readonly minEndpointsThreshold: number;
-          readonly force: { readonly minEndpointsInZoneThreshold: number };
+          readonly force?: { readonly minEndpointsInZoneThreshold: number } | undefined;
         };
       }
     | undefined;
@@ -60,12 +60,12 @@ const consistentHash = object({
 
 const threshold = z.int().min(0).max(10_000);
 
-/** All to the own zone, over to the others as its endpoints fail; proportions of the callers' zones are not known here. */
+/** Without `force` as much stays in the own zone as leaves all endpoints equally busy; zones are taken to have equally many callers. */
 const zoneAware = object({
   preferLocal: object({
     // Two: with fewer there is nothing to choose. Endpoints of all zones together.
     minEndpointsThreshold: threshold.default(2),
-    force: object({ minEndpointsInZoneThreshold: threshold.default(1) }).prefault({}),
+    force: object({ minEndpointsInZoneThreshold: threshold.default(1) }).optional(),
     percentageEnabled: notYet(),
   }),
   weightedZones: notYet(),

@@ -1,5 +1,6 @@
-/** TrafficPolicy `retry` (Envoy Gateway's names) and HTTPRoute `retry` (Gateway API, GEP-1731). */
+/** TrafficPolicy `retry` (Envoy Gateway's names) and `hedge` (weft's own), HTTPRoute `retry` (Gateway API, GEP-1731). */
 import { z } from 'zod';
+import { parseDuration } from '../../../shared/units.ts';
 import { RETRY_TRIGGERS, type RetryTrigger } from '../../upstream/retry-policy.ts';
 import { complain, duration, notYet, object, positiveDuration } from './field.ts';
 
@@ -21,6 +22,12 @@ export interface Retry {
           | undefined;
       }
     | undefined;
+}
+
+/** `delay` in milliseconds, 0 for p95. */
+export interface Hedge {
+  readonly delay: number;
+  readonly grpc: boolean;
 }
 
 /** Of a rule of an HTTPRoute. */
@@ -63,6 +70,19 @@ export const retry: z.ZodType<Retry> = object({
   retryOn: retryOn.optional(),
   perRetry: object({ timeout: positiveDuration.optional(), backOff: backOff.optional() }).optional(),
 });
+
+const hedgeDelay = z
+  .union([z.string(), z.number()], { error: 'must be a duration or p95' })
+  .transform((value, context) => {
+    if (value === 'p95') return 0;
+    const ms = parseDuration(String(value));
+    if (ms !== null && ms > 0) return ms;
+    const problem = ms === null ? `is not a duration: "${value}"` : 'must be longer than 0s';
+    complain(context, problem, 'e.g. 50ms, or p95 for what the slowest of twenty late answers took');
+    return z.NEVER;
+  });
+
+export const hedge: z.ZodType<Hedge> = object({ delay: hedgeDelay, grpc: z.boolean().default(false) });
 
 export const routeRetry: z.ZodType<RouteRetry> = object({
   codes: z.array(errorStatus).max(32).optional(),

@@ -9,7 +9,7 @@ import { complain, duration, envelope, notYet, object, positiveDuration, subdoma
 import { type HealthCheck, healthCheck } from './health-check.ts';
 import type { Envelope, Kind } from './kind.ts';
 import { type LoadBalancer, loadBalancer } from './load-balancer.ts';
-import { type Retry, retry } from './retry.ts';
+import { type Hedge, hedge, type Retry, retry } from './retry.ts';
 
 export interface TargetRef {
   readonly group: string;
@@ -43,11 +43,21 @@ export interface TrafficPolicySpec {
               readonly slowCall?: Count;
             }
           | undefined;
+        /** `tolerance` in percent, the time in ms. */
+        readonly adaptiveConcurrency?:
+          | {
+              readonly minLimit: number;
+              readonly maxLimit: number;
+              readonly tolerance: number;
+              readonly probeInterval: number;
+            }
+          | undefined;
       }
     | undefined;
   readonly timeout?:
     | {
-        readonly tcp?: { readonly connectTimeout?: Count } | undefined;
+        /** `idleTimeout` is weft's own; 0: none. */
+        readonly tcp?: { readonly connectTimeout?: Count; readonly idleTimeout?: Count } | undefined;
         readonly http?:
           | {
               readonly requestTimeout?: Count;
@@ -59,10 +69,18 @@ export interface TrafficPolicySpec {
       }
     | undefined;
   readonly retry?: Retry | undefined;
+  readonly hedge?: Hedge | undefined;
   readonly healthCheck?: HealthCheck | undefined;
   readonly faultInjection?: FaultInjection | undefined;
   readonly httpUpgrade?: readonly { readonly type: string }[] | undefined;
-  readonly tls?: { readonly mode: 'Mesh' | 'Disable' } | undefined;
+  readonly tls?:
+    | {
+        readonly mode?: 'Mesh' | 'Disable' | undefined;
+        /** Files in the sidecar, in PEM; shown to Services that a BackendTLSPolicy targets. */
+        readonly clientCertificate?: string | undefined;
+        readonly privateKey?: string | undefined;
+      }
+    | undefined;
 }
 
 export interface TrafficPolicy extends Envelope {
@@ -88,6 +106,16 @@ const limit = z
   .max(2 ** 30);
 const percent = z.number().min(0).max(100);
 
+/** Envoy's defaults, as far as it has the like. */
+const adaptiveConcurrency = object({
+  minLimit: limit.min(1).default(3),
+  maxLimit: limit.min(1).default(1_000),
+  tolerance: z.number().gt(0).max(1_000).default(25),
+  probeInterval: positiveDuration.prefault('30s'),
+}).superRefine(({ minLimit, maxLimit }, context) => {
+  if (maxLimit < minLimit) complain(context, 'must not be below minLimit', '', ['maxLimit']);
+});
+
 const circuitBreaker = object({
   maxConnections: limit.min(1).optional(),
   maxPendingRequests: limit.optional(),
@@ -103,7 +131,27 @@ const circuitBreaker = object({
     errors: z.array(z.enum(ERROR_KINDS)).min(1).max(16).optional(),
     slowCall: positiveDuration.optional(),
   }).optional(),
+  adaptiveConcurrency: adaptiveConcurrency.optional(),
   perEndpoint: notYet(),
+});
+
+/** Never a key itself: policy is shown to whoever asks. */
+const keyFile = z
+  .string()
+  .max(4096)
+  .regex(/^\/[^\0]*$/, { error: 'must be the path of a file, from the root' });
+
+const tls = object({
+  mode: z.enum(['Mesh', 'Disable']).optional(),
+  clientCertificate: keyFile.optional(),
+  privateKey: keyFile.optional(),
+}).superRefine(({ mode, clientCertificate, privateKey }, context) => {
+  if (mode === undefined && clientCertificate === undefined && privateKey === undefined)
+    complain(context, 'says nothing', 'mode, or clientCertificate and privateKey');
+  if (clientCertificate !== undefined && privateKey === undefined)
+    complain(context, 'is required beside clientCertificate', 'the file of its key', ['privateKey']);
+  if (privateKey !== undefined && clientCertificate === undefined)
+    complain(context, 'is required beside privateKey', 'the file of its certificate', ['clientCertificate']);
 });
 
 const spec = object({
@@ -111,7 +159,7 @@ const spec = object({
   loadBalancer: loadBalancer.optional(),
   circuitBreaker: circuitBreaker.optional(),
   timeout: object({
-    tcp: object({ connectTimeout: positiveDuration.optional() }).optional(),
+    tcp: object({ connectTimeout: positiveDuration.optional(), idleTimeout: duration.optional() }).optional(),
     http: object({
       requestTimeout: duration.optional(),
       streamIdleTimeout: duration.optional(),
@@ -127,10 +175,10 @@ const spec = object({
     )
     .max(16)
     .optional(),
-  tls: object({ mode: z.enum(['Mesh', 'Disable']) }).optional(),
+  tls: tls.optional(),
   healthCheck: healthCheck.optional(),
   faultInjection: faultInjection.optional(),
-  hedge: notYet(),
+  hedge: hedge.optional(),
 });
 
 export const trafficPolicy: Kind<TrafficPolicy> = {

@@ -84,29 +84,39 @@ const POINTS = 160;
 /** Of the whole ring, which must be sorted while requests wait; more than 200 endpoints have fewer points each. */
 const MAX_POINTS = 32_768;
 
+/** Equal arcs of the ring, each belonging to the first point at or after its start: a pick reads one, and searches nothing. */
+const ARC_BITS = 16;
+const ARC_SHIFT = 32 - ARC_BITS;
+
 class RingHash<E extends Pickable> extends HashTable<E> {
-  /** Hash of each point, rising. */
-  private readonly points: Uint32Array;
-  /** First point at or after the start of each of equal arcs: where to begin instead of a binary search. */
-  private readonly arcs: Uint32Array;
-  private readonly arcShift: number;
-
   constructor(endpoints: readonly E[]) {
-    const { points, places } = layRing(endpoints);
-    super(endpoints, places);
-    const bits = Math.ceil(Math.log2(points.length)) + 1;
-    this.points = points;
-    this.arcShift = 32 - bits;
-    this.arcs = arcStarts(points, bits);
+    super(endpoints, fillArcs(endpoints));
   }
 
-  /** The first point at or after the hash, around the end of the ring. */
   protected entryOf(hash: number): number {
-    const { points } = this;
-    let entry = this.arcs[hash >>> this.arcShift] as number;
-    while (entry < points.length && (points[entry] as number) < hash) entry++;
-    return entry === points.length ? 0 : entry;
+    return hash >>> ARC_SHIFT;
   }
+}
+
+function fillArcs(endpoints: readonly Pickable[]): Uint32Array {
+  const { points, places } = layRing(endpoints);
+  const arcs = new Uint32Array(2 ** ARC_BITS);
+  const owned = new Uint8Array(endpoints.length);
+  let next = 0;
+  for (let arc = 0; arc < arcs.length; arc++) {
+    while (next < points.length && (points[next] as number) < arc * 2 ** ARC_SHIFT) next++;
+    const place = places[next === points.length ? 0 : next] as number;
+    arcs[arc] = place;
+    owned[place] = 1;
+  }
+  // Who has few points may have them all in arcs of others: then the arc of its first one.
+  for (let i = 0; i < points.length; i++) {
+    const place = places[i] as number;
+    if (owned[place] === 1) continue;
+    arcs[(points[i] as number) >>> ARC_SHIFT] = place;
+    owned[place] = 1;
+  }
+  return arcs;
 }
 
 function layRing(endpoints: readonly Pickable[]): { points: Uint32Array; places: Uint32Array } {
@@ -134,16 +144,6 @@ function pointsOf(weights: readonly number[]): number[] {
 
 /** 2^32 by the golden ratio: steps by it reach evenly spread numbers. */
 const GOLDEN = 0x9e37_79b1;
-
-function arcStarts(points: Uint32Array, bits: number): Uint32Array {
-  const starts = new Uint32Array(2 ** bits);
-  let entry = 0;
-  for (let arc = 0; arc < starts.length; arc++) {
-    while (entry < points.length && (points[entry] as number) < arc * 2 ** (32 - bits)) entry++;
-    starts[arc] = entry;
-  }
-  return starts;
-}
 
 /** By key, so that every sidecar makes the same table whatever order it learned the endpoints in. */
 function placesByKey(endpoints: readonly Pickable[]): number[] {

@@ -1,18 +1,25 @@
 /**
  * A cluster in a made-up world: endpoints that refuse, fail and recover by a seeded plan, requests that are picked, judged and
- * retried by the real balancers, ejection and budget, on a clock that is moved by hand. One seed, one world: a failure
- * replays from its number.
+ * retried by the real balancers, ejection, budget and breaker (opossum included), on a clock that is moved by hand. One seed,
+ * one world: a failure replays from its number.
  */
+import { mock } from 'node:test';
 import { directCluster } from '../../../proxy/config/direct-cluster.ts';
 import { IoThread } from '../../../proxy/net/io-thread.ts';
+import type { BreakerLease } from '../../../proxy/upstream/breaker.ts';
 import { Cluster } from '../../../proxy/upstream/cluster.ts';
 import type { Endpoint } from '../../../proxy/upstream/endpoint.ts';
 import type { EndpointOutcome } from '../../../proxy/upstream/outlier.ts';
-import type { EndpointSpec, LoadBalancerType } from '../../../proxy/upstream/spec.ts';
+import type { CircuitBreakerSpec, EndpointSpec, LoadBalancerType } from '../../../proxy/upstream/spec.ts';
 import { ManualClock } from '../../../shared/clock.ts';
 import { Random } from '../../../shared/random.ts';
+import { BreakerRules } from '../../support/breaker-rules.ts';
+import { simulateAttempts } from './attempts-simulation.ts';
 
-const TYPES: readonly LoadBalancerType[] = ['RoundRobin', 'LeastRequest', 'Random', 'PeakEWMA', 'RingHash'];
+const TYPES: readonly LoadBalancerType[] = ['RoundRobin', 'LeastRequest', 'Random', 'PeakEWMA'];
+/** Their tables take longer to make than a world to run: one world in so many has one. */
+const TABLES: readonly LoadBalancerType[] = ['RingHash', 'Maglev'];
+const TABLE_WORLDS = 20;
 const STEPS = 150;
 const MAX_ATTEMPTS = 3;
 /** Longer than any ejection lasts. */
@@ -25,6 +32,13 @@ interface Trouble {
   readonly outcome: EndpointOutcome;
 }
 
+/** A request that the breaker admitted and that has not told it yet how it went. */
+interface Owed {
+  readonly lease: BreakerLease;
+  readonly epoch: number;
+  readonly failed: boolean;
+}
+
 class World {
   requests = 0;
   retries = 0;
@@ -34,6 +48,9 @@ class World {
   private readonly cluster: Cluster;
   private readonly plan = new Map<string, readonly Trouble[]>();
   private readonly reached = new Map<string, number>();
+  /** null in a world without a breaker. */
+  private readonly rules: BreakerRules | null;
+  private readonly owed: Owed[] = [];
 
   constructor(seed: number) {
     this.random = new Random(seed);
@@ -44,21 +61,31 @@ class World {
       return { address: `10.0.0.${i + 1}`, port: 80, ready: true, weight, zone: `z${i % 2}`, meshTls: false };
     });
     const spec = directCluster('sim', endpoints[0] as EndpointSpec);
-    const type = TYPES[random.below(TYPES.length)] as LoadBalancerType;
-    const zones = random.below(3) === 0 ? { minEndpoints: 2, minEndpointsInZone: 1 } : null;
-    const slowStartMs = random.below(3) === 0 ? 2_000 : 0;
+    const types = seed % TABLE_WORLDS === 0 ? TABLES : TYPES;
+    const type = types[random.below(types.length)] as LoadBalancerType;
+    const force = random.below(2) === 0;
+    const zones = random.below(3) === 0 ? { minEndpoints: 2, force, minEndpointsInZone: 1 } : null;
+    const slowStartMs = types === TYPES && random.below(3) === 0 ? 2_000 : 0;
     const loadBalancer = { ...spec.loadBalancer, type, zones, slowStartMs };
+    const circuitBreaker = { ...spec.circuitBreaker, ...this.breakerSettings() };
+    this.rules = circuitBreaker.errorRatePercent === 0 ? null : new BreakerRules(circuitBreaker);
     const share = { thread: 0, threads: 1, zone: 'z0' };
     const events = { onBreaker() {}, onEjection() {} };
-    this.cluster = new Cluster(new IoThread(this.clock, random), { ...spec, endpoints, loadBalancer }, share, events);
+    this.cluster = new Cluster(
+      new IoThread(this.clock, random),
+      { ...spec, endpoints, loadBalancer, circuitBreaker },
+      share,
+      events,
+    );
     for (const key of this.cluster.endpoints.keys()) this.plan.set(key, this.troubles());
   }
 
   run(): string[] {
     for (let step = 0; step < STEPS; step++) {
-      this.clock.advance(random1(this.random, 200));
+      this.pass(random1(this.random, 200));
       for (let n = this.random.below(6); n > 0; n--) this.request();
       this.check();
+      this.settleSome();
     }
     this.recover();
     this.cluster.retire();
@@ -74,7 +101,53 @@ class World {
     });
   }
 
+  private breakerSettings(): Partial<CircuitBreakerSpec> {
+    const { random } = this;
+    if (random.below(2) === 0) return {};
+    return {
+      errorRatePercent: 10 + random.below(91),
+      errorWindowMs: 1_000 * (1 + random.below(10)),
+      errorMinimumRequests: 1 + random.below(10),
+      openMs: 100 + random.below(3_000),
+    };
+  }
+
+  /** opossum waits by the timer of the runtime, everything else by the clock. */
+  private pass(ms: number): void {
+    this.clock.advance(ms);
+    if (this.rules === null) return;
+    mock.timers.tick(ms);
+    this.rules.pass(this.clock.now());
+  }
+
   private request(): void {
+    const { breaker } = this.cluster;
+    if (breaker === null) {
+      this.attempts();
+      return;
+    }
+    const lease = breaker.admit();
+    if ((lease !== null) !== this.rules?.admit()) this.problems.push('the breaker breaks its rules');
+    if (lease === null) return;
+    const { epoch } = this.rules as BreakerRules;
+    this.owed.push({ lease, epoch, failed: !this.attempts() });
+  }
+
+  /** Late ones too: requests do not end in the order in which they began. */
+  private settleSome(): void {
+    const { breaker } = this.cluster;
+    if (breaker === null) return;
+    while (this.owed.length > 0 && this.random.below(4) > 0) {
+      const [{ lease, epoch, failed }] = this.owed.splice(this.random.below(this.owed.length), 1) as [Owed];
+      const verdict = this.random.below(10) === 0 ? 'cancel' : failed ? 'fail' : 'succeed';
+      lease[verdict]();
+      this.rules?.end(this.clock.now(), epoch, verdict);
+      if (breaker.state !== this.rules?.state) this.problems.push(`the breaker is ${breaker.state}`);
+    }
+  }
+
+  /** True if one of them succeeded. */
+  private attempts(): boolean {
     this.requests++;
     this.cluster.budget.onRequest();
     const tried: Endpoint[] = [];
@@ -83,17 +156,19 @@ class World {
       const endpoint = this.cluster.pick(tried.length === 0 ? null : tried, hash);
       if (endpoint === null) {
         this.problems.push('nobody was there to pick');
-        return;
+        return false;
       }
       this.judgePick(endpoint, tried);
       const outcome = this.outcomeAt(endpoint.key);
       this.reached.set(endpoint.key, (this.reached.get(endpoint.key) ?? 0) + 1);
       this.hold(endpoint);
       this.cluster.record(endpoint, outcome);
-      if (outcome === 'success' || attempt === MAX_ATTEMPTS || !this.cluster.budget.tryRetry()) return;
+      if (outcome === 'success') return true;
+      if (attempt === MAX_ATTEMPTS || !this.cluster.budget.tryRetry()) return false;
       this.retries++;
       tried.push(endpoint);
     }
+    return false;
   }
 
   private judgePick(endpoint: Endpoint, tried: readonly Endpoint[]): void {
@@ -127,13 +202,17 @@ class World {
   /** When all faults are over everybody is an equal again, and gets traffic. */
   private recover(): void {
     this.plan.clear();
-    this.clock.advance(CALM_MS);
+    while (this.owed.length > 0) this.settleSome();
+    this.pass(CALM_MS);
     this.reached.clear();
     for (let i = 0; i < this.cluster.endpoints.size * 40; i++) {
-      this.clock.advance(20);
-      this.request();
+      this.pass(20);
+      this.attempts();
     }
-    this.clock.advance(1_000);
+    this.pass(1_000);
+    const { breaker } = this.cluster;
+    breaker?.admit()?.succeed();
+    if (breaker !== null && breaker.state !== 'admitting') this.problems.push(`the breaker is still ${breaker.state}`);
     const zoned = this.cluster.spec.loadBalancer.zones !== null;
     for (const { key, state, active, zone } of this.cluster.endpoints.values()) {
       if (active !== 0) this.problems.push(`${key} has ${active} requests left`);
@@ -144,9 +223,14 @@ class World {
   }
 }
 
-/** What went wrong in the world of this seed; empty for nothing. */
+/** What went wrong in the worlds of this seed; empty for nothing. */
 export function simulate(seed: number): string[] {
-  return new World(seed).run();
+  mock.timers.enable({ apis: ['setTimeout'] });
+  try {
+    return [...new World(seed).run(), ...simulateAttempts(seed)];
+  } finally {
+    mock.timers.reset();
+  }
 }
 
 function random1(random: Random, limit: number): number {

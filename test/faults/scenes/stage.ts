@@ -107,15 +107,17 @@ export class Callers {
   private readonly method: 'GET' | 'POST';
   private readonly connections: number;
   private readonly gapMs: number;
+  private readonly host: string;
   private stopped = false;
 
   /** `gapMs`: pause between two requests of one caller. */
-  constructor(weft: Weft, method: 'GET' | 'POST', connections: number, gapMs: number) {
+  constructor(weft: Weft, method: 'GET' | 'POST', connections: number, gapMs: number, host: string = SERVICE) {
     this.agent = new Agent({ keepAlive: true, maxSockets: connections });
     this.port = weft.ports.outbound;
     this.method = method;
     this.connections = connections;
     this.gapMs = gapMs;
+    this.host = host;
   }
 
   get failed(): number {
@@ -144,7 +146,7 @@ export class Callers {
   private one(id: string): Promise<string | null> {
     const { agent, port, method } = this;
     const { promise, resolve } = Promise.withResolvers<string | null>();
-    const headers = { host: SERVICE, 'x-id': id };
+    const headers = { host: this.host, 'x-id': id };
     const request = httpRequest({ agent, host: '127.0.0.1', port, method, headers }, (answer) => {
       answer.on('error', () => resolve('cut'));
       answer.on('close', () => {

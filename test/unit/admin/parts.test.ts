@@ -7,6 +7,8 @@ function cluster(key: string, breaker: string, state: string): ClusterStatus {
     key,
     activeRequests: 1,
     connections: 2,
+    concurrencyLimit: 20,
+    concurrencyRefused: 7,
     breaker,
     breakerFailures: 1,
     breakerRequests: 5,
@@ -47,6 +49,8 @@ describe('clusters of several threads', () => {
       .split('\n');
     expect(lines).toContain('a::10.0.0.7:80::state::probing');
     expect(lines).toContain('a::10.0.0.7:80::rq_error::4');
+    expect(lines).toContain('a::concurrency_limit::20');
+    expect(lines).toContain('a::concurrency_refused::7');
     expect(lines.every((line) => line.startsWith('a::'))).toBe(true);
   });
 });

@@ -92,7 +92,7 @@ async function admin(): Promise<{ sources: Sources; port: number }> {
   return { sources, port: await listen(createAdminServer(sources)) };
 }
 
-const NUMBERS = { breakerFailures: 3, breakerRequests: 9, retries: 4 };
+const NUMBERS = { concurrencyLimit: 0, concurrencyRefused: 0, breakerFailures: 3, breakerRequests: 9, retries: 4 };
 
 function ask(port: number, method: string, path: string, headers: Record<string, string> = {}): Promise<Reply> {
   return new Promise((resolve, reject) => {

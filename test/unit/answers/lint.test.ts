@@ -18,8 +18,8 @@ const service = (name: string, spec = '{ports: [{port: 80, name: http}]}'): stri
   `---\napiVersion: v1\nkind: Service\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
 const route = (name: string, spec: string): string =>
   `---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
-const traffic = (spec: string): string =>
-  `---\napiVersion: weft.dev/v1\nkind: TrafficPolicy\nmetadata: {name: p}\nspec: ${spec}\n`;
+const traffic = (spec: string, name = 'p'): string =>
+  `---\napiVersion: weft.dev/v1\nkind: TrafficPolicy\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
 const peer = (name: string, spec: string, namespace = 'shop'): string =>
   `---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: ${name}, namespace: ${namespace}}\nspec: ${spec}\n`;
 const A = 'parentRefs: [{group: "", kind: Service, name: a}]';
@@ -101,6 +101,21 @@ describe('a warning is told of', () => {
       [
         'policy.yaml:10:95: warning: spec.rules[0].timeouts.backendRequest: is longer than the timeout of the whole request that a TrafficPolicy sets',
       ],
+    ],
+    [
+      'an attempt that may take longer than the whole request, by one policy',
+      service('a') +
+        traffic(
+          '{targetRefs: [{kind: Service, name: a}], timeout: {http: {requestTimeout: 1s}}, retry: {perRetry: {timeout: 2s}}}',
+        ),
+      ['policy.yaml:10:115: warning: spec.retry.perRetry.timeout: is longer than the whole request may take: 1s'],
+    ],
+    [
+      'an attempt that may take longer than the whole request, by two',
+      service('a') +
+        traffic('{targetRefs: [{kind: Service, name: a}], timeout: {http: {requestTimeout: 1s}}}') +
+        traffic('{targetRefs: [{kind: Service, name: a, sectionName: http}], retry: {perRetry: {timeout: 2s}}}', 't2'),
+      ['policy.yaml:15:95: warning: spec.retry.perRetry.timeout: is longer than the whole request may take: 1s'],
     ],
     [
       'policies for targets that do not exist',

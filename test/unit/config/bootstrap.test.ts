@@ -40,6 +40,7 @@ describe('the command line of weft proxy', () => {
       accessLog: 'off',
       threads: 1,
       drain: 25,
+      exitWithApp: false,
     });
   });
 

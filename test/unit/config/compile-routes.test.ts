@@ -223,9 +223,40 @@ describe('filters', () => {
   });
 });
 
+describe('a RequestMirror', () => {
+  const mirrors = (filter: string): unknown => {
+    const mirror = `{type: RequestMirror, requestMirror: ${filter}}`;
+    const rules = `{parentRefs: [${PARENT_A}], rules: [{filters: [${mirror}], backendRefs: [{name: a, port: 80}]}]}`;
+    return port(snapshotOf(service('a') + service('shadow') + route('r', rules)), 'a').rules[0]?.mirrors;
+  };
+
+  it.each([
+    ['everything', '{backendRef: {name: shadow, port: 80}}', 1],
+    ['a percentage', '{backendRef: {name: shadow, port: 80}, percent: 10}', 0.1],
+    ['a fraction', '{backendRef: {name: shadow, port: 80}, fraction: {numerator: 3, denominator: 8}}', 0.375],
+    ['a fraction of a hundred', '{backendRef: {name: shadow, port: 80}, fraction: {numerator: 3}}', 0.03],
+  ])('copies %s', (_case, filter, share) => {
+    expect(mirrors(filter)).toEqual([{ cluster: 'shop/shadow:80', share }]);
+  });
+
+  it('copies nothing by a share of zero, or to a Service that is not there', () => {
+    expect(mirrors('{backendRef: {name: shadow, port: 80}, percent: 0}')).toEqual([]);
+    expect(mirrors('{backendRef: {name: nobody, port: 80}}')).toEqual([]);
+  });
+});
+
 describe('a GRPCRoute', () => {
   const grpc = (spec: string): string =>
     `---\napiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: g}\nspec: ${spec}\n`;
+
+  it('ranks a method of any service after services, before what takes everything', () => {
+    const methods = '{matches: [{method: {method: Z}}, {method: {service: x.Y}}]}';
+    expect(order(snapshotOf(service('a') + grpc(`{parentRefs: [${PARENT_A}], rules: [{}, ${methods}]}`)))).toEqual([
+      'PathPrefix /x.Y  → shop/g/1',
+      'AnyService Z  → shop/g/1',
+      'PathPrefix /  → shop/g/0',
+    ]);
+  });
 
   it('matches services and methods by path', () => {
     const methods = '{matches: [{method: {service: x.Y}}, {method: {service: x.Y, method: Z}}]}';

@@ -46,7 +46,7 @@ describe('a snapshot', () => {
     expect(lines?.[1]).toEqual({ file: 'b/routes.yaml', line: 14, name: 'HTTPRoute shop/r' });
   });
 
-  it('of 1000 routes over 200 Services costs little more than the reading of its YAML, and a change of one document a part of it', () => {
+  it('of 1000 routes over 200 Services is ready before another library has parsed its YAML, and a change of one document costs a part of it', () => {
     const text: string[] = [];
     for (let i = 0; i < 200; i++) {
       const ports = 'ports: [{name: http, port: 8080}]\n';
@@ -77,23 +77,24 @@ describe('a snapshot', () => {
       return compileDocuments(next.documents, next.problems, SELF);
     });
     console.log(
-      `1000 routes, 200 Services: ${whole.toFixed(0)} ms, of it YAML ${yaml.toFixed(0)}, after decoding ${decoded.toFixed(0)}; with one document changed ${changed.toFixed(0)}`,
+      `1000 routes, 200 Services: ${whole.toFixed(0)} ms, the other's parsing ${yaml.toFixed(0)}, after decoding ${decoded.toFixed(0)}; with one document changed ${changed.toFixed(0)}`,
     );
     expect(compile(files, SELF).snapshot?.clusters).toHaveLength(200);
-    // Ratios, since the machine is shared: what else runs slows both sides alike.
-    expect(whole).toBeLessThan(yaml * 2.5);
-    expect(decoded).toBeLessThan(yaml);
+    // Ratios: what else runs on the machine slows both sides alike.
+    expect(whole).toBeLessThan(yaml);
+    expect(decoded).toBeLessThan(yaml / 2);
     expect(changed).toBeLessThan(whole / 2);
   }, 60_000);
 });
 
-/** Milliseconds of the fastest of some runs. */
+/** Milliseconds that this thread works in the fastest of some runs: what it waits for others is no cost of the work. */
 function bestOf(runs: number, work: () => unknown): number {
   let best = Number.POSITIVE_INFINITY;
   for (let i = 0; i < runs; i++) {
-    const start = performance.now();
+    const before = process.threadCpuUsage();
     work();
-    best = Math.min(best, performance.now() - start);
+    const { user, system } = process.threadCpuUsage(before);
+    best = Math.min(best, (user + system) / 1000);
   }
   return best;
 }

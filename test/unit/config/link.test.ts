@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { type Destination, LinkedSnapshot } from '../../../proxy/config/link.ts';
+import { type Destination, type LinkedSnapshot, linking, link as linkSnapshot } from '../../../proxy/config/link.ts';
+import { SnapshotAssembly, toParts } from '../../../proxy/config/slices.ts';
+import { Fields } from '../../../proxy/http/message.ts';
 import { IoThread } from '../../../proxy/net/io-thread.ts';
 import { Clusters, MAX_STRANGERS } from '../../../proxy/upstream/clusters.ts';
 import { ManualClock } from '../../../shared/clock.ts';
@@ -13,7 +15,7 @@ function clusters(): Clusters {
 }
 
 function link(text: string, all: Clusters = clusters()): LinkedSnapshot {
-  return new LinkedSnapshot(snapshotOf(text), all, (host, port) => host === '127.0.0.1' && port === 15001);
+  return linkSnapshot(snapshotOf(text), all, (host, port) => host === '127.0.0.1' && port === 15001);
 }
 
 function wordOf(found: Destination | Failure): string | null {
@@ -24,6 +26,7 @@ function clusterOf(found: Destination | Failure): string {
   return 'word' in found ? found.word : found.cluster.key;
 }
 
+const NO_FIELDS = new Fields([], []);
 const MESH = (spec: string): string => `apiVersion: weft.dev/v1\nkind: Mesh\nmetadata: {name: mesh}\nspec: ${spec}\n`;
 
 describe('an authority finds', () => {
@@ -88,6 +91,65 @@ test('a cluster is the same one in the next snapshot, and only what is gone is n
   if ('word' in third) throw new Error('not found');
   expect(third.cluster).not.toBe(before.cluster);
 });
+
+describe('a snapshot that is linked after another', () => {
+  const rules = (paths: readonly string[]): string =>
+    `{parentRefs: [{group: "", kind: Service, name: a}], rules: [${paths.map((path) => `{matches: [{path: {value: ${path}}}], backendRefs: [{name: b, port: 80}]}`).join(', ')}]}`;
+  const policy = (...paths: string[]): string => [service('a'), service('b'), route('r', rules(paths))].join('---\n');
+
+  /** Linked as a data thread does it; answers the steps too. */
+  function linkAfter(
+    before: LinkedSnapshot | null,
+    text: string,
+    all: Clusters,
+    assembly: SnapshotAssembly,
+  ): { readonly linked: LinkedSnapshot; readonly steps: number } {
+    const assembling = assembly.assemble(toParts(snapshotOf(text)));
+    let part = assembling.next();
+    while (part.done !== true) part = assembling.next();
+    const steps = linking(part.value, all, () => false, before);
+    for (let count = 1; ; count++) {
+      const step = steps.next();
+      if (step.done !== true) continue;
+      all.update(part.value.clusters);
+      return { linked: step.value, steps: count };
+    }
+  }
+
+  test('takes over what has not changed, and links only the rest', () => {
+    const [all, assembly] = [clusters(), new SnapshotAssembly()];
+    const { linked: first } = linkAfter(null, policy('/x'), all, assembly);
+    const { linked: second } = linkAfter(first, policy('/x', '/y'), all, assembly);
+    expect(second.find('b')).toBe(first.find('b'));
+    expect(second.find('a')).not.toBe(first.find('a'));
+    const { linked: third } = linkAfter(second, policy('/x', '/y'), all, assembly);
+    expect([third.find('a'), third.find('b')]).toEqual([second.find('a'), second.find('b')]);
+    expect(third.find('a')).toBe(second.find('a'));
+  });
+
+  test('links a cluster that has been away anew', () => {
+    const [all, assembly] = [clusters(), new SnapshotAssembly()];
+    const { linked: first } = linkAfter(null, policy('/x'), all, assembly);
+    const { linked: without } = linkAfter(first, service('b'), all, assembly);
+    const { linked: back } = linkAfter(without, policy('/x'), all, assembly);
+    const [before, after] = [first.find('a'), back.find('a')];
+    if ('word' in before || 'word' in after) throw new Error('not found');
+    expect(after.cluster).not.toBe(before.cluster);
+    expect(after.routes?.lookup('GET', '/x', NO_FIELDS)?.backends[0]?.cluster).toBe(clusterIn(back, 'b'));
+  });
+
+  test('comes in steps: one per rule and match, not one for all', () => {
+    const paths = Array.from({ length: 12 }, (_, i) => `/p${i}`);
+    const { steps } = linkAfter(null, policy(...paths), clusters(), new SnapshotAssembly());
+    expect(steps).toBeGreaterThan(2 * paths.length);
+  });
+});
+
+function clusterIn(linked: LinkedSnapshot, authority: string): object {
+  const found = linked.find(authority);
+  if ('word' in found) throw new Error(found.word);
+  return found.cluster;
+}
 
 test('strangers are remembered by use, and only so many of them', () => {
   const all = clusters();

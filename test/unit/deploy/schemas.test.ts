@@ -44,6 +44,18 @@ test('the schemas accept real documents, server-set fields and ignored fields in
   expect(fits(stored)).toBe(true);
 });
 
+test('the schemas accept every example', () => {
+  const examples = join(root, 'deploy/examples');
+  const files = readdirSync(examples).filter((name) => name.endsWith('.yaml') && !name.endsWith('.test.yaml'));
+  const all = files.flatMap((name) =>
+    parseAllDocuments(readFileSync(join(examples, name), 'utf8')).map((each) => each.toJS() as Document),
+  );
+  expect(all.length).toBeGreaterThan(40);
+  expect(all.filter((each) => !fits(each)).map(({ kind, metadata }) => `${kind} ${String(metadata['name'])}`)).toEqual(
+    [],
+  );
+});
+
 test('the schemas refuse what the decoder refuses: a misspelt field, a wrong type, a missing name', () => {
   const [first] = documents as [Document];
   expect(fits({ ...first, spec: { portz: [] } })).toBe(false);

@@ -194,3 +194,34 @@ test('a path of 16 KiB of slashes costs no more probes than the longest prefix h
   expect(count).toBeGreaterThan(0);
   expect(count).toBeLessThanOrEqual('/a/b/c'.length + 1);
 });
+
+describe('a gRPC method of any service', () => {
+  const method = (value: string, more: Partial<RouteMatch> = {}): RouteMatch => {
+    return { ...ANY, path: { type: 'AnyService', value }, ...more };
+  };
+
+  test.each([
+    ['/shop.Catalog/Get', true],
+    ['/other/Get', true],
+    ['/shop.Catalog/get', false],
+    ['/shop.Catalog/GetAll', false],
+    ['/shop.Catalog/Get/more', false],
+    ['/Get', false],
+    ['//Get', false],
+    ['/shop.Catalog/', false],
+  ])('Get is called by %s: %s', (path, expected) => {
+    expect(lookup([method('Get')], 'POST', path) === 0).toBe(expected);
+  });
+
+  test('comes after a service and its method, and a service, and before what takes everything', () => {
+    const matches = [prefix('/'), method('Get'), prefix('/x.Y'), exact('/x.Y/Get')];
+    const found = ['/x.Y/Get', '/x.Y/Put', '/a.B/Get', '/a.B/Put'].map((path) => lookup(matches, 'POST', path));
+    expect(found).toEqual([3, 2, 1, 0]);
+    expect(lookup([prefix('/x.Y'), method('Get')], 'POST', '/x.Y/Get')).toBe(0);
+  });
+
+  test('with a header that is missing leaves the call to what comes after', () => {
+    const matches = [method('Get', { headers: [{ name: 'x-a', type: 'Exact', value: '1' }] }), prefix('/')];
+    expect(lookup(matches, 'POST', '/a.B/Get')).toBe(1);
+  });
+});

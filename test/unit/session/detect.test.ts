@@ -3,7 +3,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { connect } from 'node:tls';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { detect } from '../../../proxy/session/detect.ts';
+import { detect, detectServer } from '../../../proxy/session/detect.ts';
 
 function protocolOf(text: string): string {
   return detect(Buffer.from(text, 'latin1')).protocol;
@@ -26,7 +26,14 @@ async function clientHello(options: { servername?: string; ALPNProtocols?: strin
 test.each([
   ['GET / HTTP/1.1\r\n', 'h1'],
   ['OPTIONS *', 'h1'],
-  ['M-SEARCH * HTTP/1.1', 'h1'],
+  ['M-SEARCH * HTTP/1.1', 'more'],
+  ['M-SEARCH * HTTP/1.1\r\n', 'h1'],
+  ['PURGE /x http/1.0\n', 'h1'],
+  ['GET /', 'h1'],
+  ['get key', 'more'],
+  ['get key\r\n', 'opaque'],
+  ['NICK me\r\n', 'opaque'],
+  ['SSH-2.0-OpenSSH_9.2\r\n', 'opaque'],
   ['\r\nGET / HTTP/1.1', 'h1'],
   ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'h2'],
   ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r', 'more'],
@@ -34,7 +41,14 @@ test.each([
   ['P', 'more'],
   ['GE', 'more'],
   ['', 'more'],
-  ['\r', 'h1'],
+  ['\r', 'more'],
+  ['\r\n', 'more'],
+  ['\r\n\r\n', 'more'],
+  ['\r\n\r\nGET', 'h1'],
+  ['\r\n\r\n\0\r\nQUIT\n', 'proxy'],
+  ['PROXY', 'more'],
+  ['PROXY ', 'proxy'],
+  ['PROXYFIND / HTTP/1.1\n', 'h1'],
   [' GET', 'h1'],
   ['220 smtp.example ESMTP\r\n', 'opaque'],
   ['*1\r\n$4\r\nPING\r\n', 'opaque'],
@@ -52,6 +66,23 @@ test.each([
   ['\x15\x03\x01\x00\x02\x01\x00', 'opaque'],
 ])('the first bytes %j are %s', (text, protocol) => {
   expect(protocolOf(text)).toBe(protocol);
+});
+
+test.each([
+  ['220 smtp.example ESMTP\r\n', 'opaque'],
+  ['J\x00\x00\x00\x0a8.0', 'opaque'],
+  ['SSH-2.0-OpenSSH', 'opaque'],
+  ['HTTP', 'more'],
+  ['HTTP/', 'http'],
+  ['HTTPS', 'opaque'],
+  ['\x00\x00\x00\x04\x00\x00\x00\x00', 'more'],
+  ['\x00\x00\x00\x04\x00\x00\x00\x00\x00', 'http'],
+  ['\x00\x01\x80\x04\x00\x00\x00\x00\x00\x03', 'http'],
+  ['\x00\x00\x00\x04\x01\x00\x00\x00\x00', 'opaque'],
+  ['\x00\x00\x00\x06', 'opaque'],
+  ['', 'more'],
+])('a server that begins with %j is %s', (text, protocol) => {
+  expect(detectServer(Buffer.from(text, 'latin1'))).toBe(protocol);
 });
 
 describe('a ClientHello', () => {

@@ -6,6 +6,7 @@ import {
   type BreakerSettings,
 } from '../../../proxy/upstream/breaker.ts';
 import { Random } from '../../../shared/random.ts';
+import { BreakerRules } from '../../support/breaker-rules.ts';
 
 const SETTINGS: BreakerSettings = {
   errorRatePercent: 50,
@@ -247,13 +248,13 @@ async function compareWithModel(seed: number): Promise<number> {
     openMs: 100 + random.below(5000),
   };
   const watched = new Watched(settings);
-  const model = new Model(settings);
+  const model = new BreakerRules(settings);
   const out: { lease: BreakerLease; epoch: number }[] = [];
   const failing = random.float();
   for (let step = 0; step < 120; step++) {
     const ms = random.below(400);
     await pass(ms);
-    model.pass(Date.now());
+    model.pass(performance.now());
     const lease = watched.breaker.admit();
     expect(lease !== null, `seed ${seed}, step ${step}`).toBe(model.admit());
     if (lease !== null) out.push({ lease, epoch: model.epoch });
@@ -261,67 +262,13 @@ async function compareWithModel(seed: number): Promise<number> {
       const [ended] = out.splice(random.below(out.length), 1) as [(typeof out)[number]];
       const verdict = random.float() < 0.1 ? 'cancel' : random.float() < failing ? 'fail' : 'succeed';
       ended.lease[verdict]();
-      model.end(Date.now(), ended.epoch, verdict);
+      model.end(performance.now(), ended.epoch, verdict);
     }
     await settle();
     expect(watched.breaker.state, `seed ${seed}, step ${step}`).toBe(model.state);
   }
   watched.breaker.close();
   return watched.changes.filter((change) => change.to === 'ejected').length;
-}
-
-/** The rules of a breaker, with a list of outcomes for a window. */
-class Model {
-  state: Breaker['state'] = 'admitting';
-  epoch = 0;
-  private readonly settings: BreakerSettings;
-  private outcomes: { slice: number; failed: boolean }[] = [];
-  private probeOut = false;
-  private ejectedAt = 0;
-
-  constructor(settings: BreakerSettings) {
-    this.settings = settings;
-  }
-
-  pass(now: number): void {
-    if (this.state === 'ejected' && now - this.ejectedAt >= this.settings.openMs) this.enter('probing');
-  }
-
-  admit(): boolean {
-    if (this.state === 'admitting') return true;
-    if (this.state === 'ejected' || this.probeOut) return false;
-    this.probeOut = true;
-    return true;
-  }
-
-  end(now: number, epoch: number, verdict: 'succeed' | 'fail' | 'cancel'): void {
-    if (epoch !== this.epoch) return;
-    if (verdict === 'cancel') {
-      this.probeOut = false;
-      return;
-    }
-    const failed = verdict === 'fail';
-    if (this.state === 'probing') {
-      this.ejectedAt = now;
-      this.enter(failed ? 'ejected' : 'admitting');
-      return;
-    }
-    const slice = Math.floor(performance.now() / (this.settings.errorWindowMs / 10));
-    this.outcomes = [...this.outcomes, { slice, failed }].filter((outcome) => slice - outcome.slice < 10);
-    const failures = this.outcomes.filter((outcome) => outcome.failed).length;
-    const enough = this.outcomes.length >= this.settings.errorMinimumRequests;
-    if (failed && enough && failures * 100 >= this.settings.errorRatePercent * this.outcomes.length) {
-      this.ejectedAt = now;
-      this.enter('ejected');
-    }
-  }
-
-  private enter(state: Breaker['state']): void {
-    this.state = state;
-    this.epoch++;
-    this.probeOut = false;
-    if (state === 'admitting') this.outcomes = [];
-  }
 }
 
 function bound(settings: Partial<BreakerSettings> = {}): {

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { localShare } from '../../../proxy/upstream/balance/zones.ts';
+import { localShare, proportionalShares } from '../../../proxy/upstream/balance/zones.ts';
 import { choose } from '../../../proxy/upstream/choice.ts';
 import { Endpoint } from '../../../proxy/upstream/endpoint.ts';
 import type { LoadBalancerSpec } from '../../../proxy/upstream/spec.ts';
 import { Random } from '../../../shared/random.ts';
 
 const PLAIN: LoadBalancerSpec = { type: 'Random', hashOn: null, slowStartMs: 0, zones: null, panicPercent: 0 };
-const ZONED: LoadBalancerSpec = { ...PLAIN, zones: { minEndpoints: 2, minEndpointsInZone: 1 } };
+const ZONED: LoadBalancerSpec = { ...PLAIN, zones: { minEndpoints: 2, force: true, minEndpointsInZone: 1 } };
+const EVEN: LoadBalancerSpec = { ...PLAIN, zones: { minEndpoints: 2, force: false, minEndpointsInZone: 0 } };
 
 function endpoints(...zones: string[]): Endpoint[] {
   return zones.map((zone, i) => {
@@ -26,7 +27,7 @@ function shares(spec: LoadBalancerSpec, all: Endpoint[], zone = '', now = 0): nu
   return counts;
 }
 
-describe('zones', () => {
+describe('a forced zone', () => {
   test('the own zone takes all while it is well', () => {
     expect(shares(ZONED, endpoints('a', 'a', 'b', 'b'), 'a').slice(2)).toEqual([0, 0]);
   });
@@ -57,6 +58,76 @@ describe('zones', () => {
 
   test('the share is the healthy part with some room', () => {
     expect([localShare(3, 3), localShare(3, 4), localShare(1, 2), localShare(0, 3)]).toEqual([1, 1, 0.7, 0]);
+  });
+});
+
+describe('zones in proportion', () => {
+  test('all stays where the own zone has its part of the endpoints or more', () => {
+    expect(shares(EVEN, endpoints('a', 'a', 'b', 'b'), 'a').slice(2)).toEqual([0, 0]);
+    expect(shares(EVEN, endpoints('a', 'a', 'a', 'b'), 'a')[3]).toBe(0);
+  });
+
+  test('what the own zone has too little room for goes where there is more than its callers need', () => {
+    // Zone a has a sixth of the endpoints for a third of the callers: half stays. b has its third, c has to spare.
+    const [a = 0, b1 = 0, b2 = 0, ...c] = shares(EVEN, endpoints('a', 'b', 'b', 'c', 'c', 'c'), 'a');
+    expect(a).toBeGreaterThan(900);
+    expect(a).toBeLessThan(1_100);
+    expect([b1, b2]).toEqual([0, 0]);
+    expect(Math.min(...c)).toBeGreaterThan(250);
+  });
+
+  test('every endpoint is equally busy when all zones call equally much', () => {
+    const zones = ['a', 'b', 'b', 'b', 'c', 'c', 'd'];
+    const busy = zones.map(() => 0);
+    for (const zone of ['a', 'b', 'c', 'd']) {
+      for (const [i, picks] of shares(EVEN, endpoints(...zones), zone).entries()) busy[i] = (busy[i] ?? 0) + picks;
+    }
+    const fair = 8_000 / zones.length;
+    for (const picks of busy) expect(Math.abs(picks - fair) / fair).toBeLessThan(0.1);
+  });
+
+  test('a zone without any endpoint in health goes where there is room, and everybody does in panic', () => {
+    const all = endpoints('a', 'b', 'b', 'b');
+    (all[0] as Endpoint).healthy = false;
+    expect(Math.min(...shares(EVEN, all, 'a').slice(1))).toBeGreaterThan(550);
+    expect(shares(EVEN, all, 'a')[0]).toBe(0);
+    expect(shares({ ...EVEN, panicPercent: 80 }, all, 'a')[0]).toBeGreaterThan(900);
+  });
+
+  test('weights count as endpoints', () => {
+    const capacity = new Map([
+      ['a', 1],
+      ['b', 3],
+    ]);
+    expect([...proportionalShares(capacity, 'a')]).toEqual([
+      ['a', 0.5],
+      ['b', 0.5],
+    ]);
+    expect([...proportionalShares(capacity, 'b')]).toEqual([
+      ['b', 1],
+      ['a', 0],
+    ]);
+  });
+
+  test('equal requests find the same endpoint, spilled ones too', () => {
+    const hashed: LoadBalancerSpec = { ...EVEN, type: 'Maglev', hashOn: { on: 'SourceIP', names: [] } };
+    const all = endpoints('a', 'b', 'b', 'b');
+    const { picker } = choose(hashed, all, 'a', 0, new Random(1));
+    const random = new Random(2);
+    const met = new Set<string>();
+    for (let i = 0; i < 200; i++) {
+      const hash = random.uint32();
+      const endpoint = picker.pick(null, hash) as Endpoint;
+      met.add(endpoint.zone);
+      expect(picker.pick(null, hash)).toBe(endpoint);
+    }
+    expect([...met].toSorted()).toEqual(['a', 'b']);
+  });
+
+  test('what one zone has been tried out of is found in another', () => {
+    const all = endpoints('a', 'b', 'c');
+    const { picker } = choose(EVEN, all, 'a', 0, new Random(1));
+    expect(picker.pick([all[0] as Endpoint, all[1] as Endpoint])).toBe(all[2]);
   });
 });
 

@@ -19,6 +19,7 @@ const SETTINGS: PoolSettings = {
   maxConnectionAgeMs: 0,
   connectTimeoutMs: 1_000,
   protocol: 'http',
+  negotiates: false,
   localAddress: undefined,
 };
 
@@ -39,7 +40,10 @@ afterEach(async () => {
 });
 
 function poolWith(settings: Partial<PoolSettings> = {}): Pool {
-  return new Pool(new IoThread(clock, new Random(1)), { ...SETTINGS, ...settings }, () => FAILURES.notReady, endpoints);
+  const secures = {
+    secureDial: ({ meshTls }: Endpoint) => (meshTls ? { failure: FAILURES.notReady, detail: 'no identity' } : null),
+  };
+  return new Pool(new IoThread(clock, new Random(1)), { ...SETTINGS, ...settings }, secures, endpoints);
 }
 
 function endpointAt(port: number, meshTls = false): Endpoint {

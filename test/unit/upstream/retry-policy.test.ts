@@ -5,7 +5,7 @@ import { RetryPolicy, retryAfterMs } from '../../../proxy/upstream/retry-policy.
 import { FAILURES } from '../../../shared/errors.ts';
 
 function policy(triggers: string[], statuses: number[] = []): RetryPolicy {
-  return new RetryPolicy({ triggers, statuses, idempotencyKey: false, backOffMs: 25, maxBackOffMs: 250 });
+  return new RetryPolicy({ triggers, statuses, idempotencyKey: false, backOffMs: 25, maxBackOffMs: 250, hedge: null });
 }
 
 test('each trigger stands for what Envoy means by it', () => {

@@ -1,0 +1,93 @@
+/**
+ * Brings snapshots into force, one at a time and the newest first: one that comes while another is on its way waits, one
+ * that waits when a newer one comes is never begun. Names that policy gives as endpoints are filled in with their
+ * addresses, again when those change.
+ */
+import { isIP } from 'node:net';
+import type { Clock } from '../shared/clock.ts';
+import type { ClusterSpec, EndpointSpec, Snapshot } from './config/snapshot.ts';
+import type { Applied } from './threads.ts';
+import { type AskName, Names } from './upstream/names.ts';
+
+export interface RolloutEvents {
+  /** `snapshot` is in force; `isNew`: not only addresses have changed. */
+  onApplied(snapshot: Snapshot, isNew: boolean, longestTurnMs: number): void;
+  /** No thread uses it; the last one stays. */
+  onRefused(snapshot: Snapshot, error: string): void;
+}
+
+export class Rollout {
+  private readonly applyTo: (snapshot: Snapshot) => Promise<Applied>;
+  private readonly names: Names;
+  private readonly events: RolloutEvents;
+  /** As compiled. */
+  private inForce: Snapshot | null = null;
+  private next: Snapshot | null = null;
+  private applying = false;
+
+  constructor(
+    applyTo: (snapshot: Snapshot) => Promise<Applied>,
+    clock: Clock,
+    askName: AskName,
+    events: RolloutEvents,
+  ) {
+    this.applyTo = applyTo;
+    this.names = new Names(clock, askName, () => this.addressesChanged());
+    this.events = events;
+  }
+
+  /** Resolves when nothing waits any more. */
+  async apply(snapshot: Snapshot): Promise<void> {
+    this.next = snapshot;
+    if (this.applying) return;
+    this.applying = true;
+    while (this.next !== null) {
+      const compiled: Snapshot = this.next;
+      this.next = null;
+      await this.bring(compiled);
+    }
+    this.applying = false;
+  }
+
+  close(): void {
+    this.names.close();
+  }
+
+  private async bring(compiled: Snapshot): Promise<void> {
+    const snapshot = withAddresses(compiled, this.names);
+    const { error, longestTurnMs } = await this.applyTo(snapshot);
+    if (error !== null) {
+      this.events.onRefused(compiled, error);
+      return;
+    }
+    const isNew = compiled !== this.inForce;
+    this.inForce = compiled;
+    this.names.watch(namesIn(compiled));
+    this.events.onApplied(snapshot, isNew, longestTurnMs);
+  }
+
+  /** What waits will have them anyway. */
+  private addressesChanged(): void {
+    if (this.inForce !== null && this.next === null) void this.apply(this.inForce);
+  }
+}
+
+function namesIn({ clusters }: Snapshot): Set<string> {
+  const names = clusters.flatMap(({ endpoints }) => endpoints.filter(isNamed).map(({ address }) => address));
+  return new Set(names);
+}
+
+/** A name of which nothing is known stays: a data thread that dials it asks the host itself. */
+function withAddresses(snapshot: Snapshot, names: Names): Snapshot {
+  const resolved = (endpoint: EndpointSpec): EndpointSpec[] => {
+    const addresses = isNamed(endpoint) ? names.addressesOf(endpoint.address) : [];
+    return addresses.length === 0 ? [endpoint] : addresses.map((address) => ({ ...endpoint, address, resolved: true }));
+  };
+  const fill = (cluster: ClusterSpec): ClusterSpec =>
+    cluster.endpoints.some(isNamed) ? { ...cluster, endpoints: cluster.endpoints.flatMap(resolved) } : cluster;
+  return { ...snapshot, clusters: snapshot.clusters.map(fill) };
+}
+
+function isNamed({ address }: EndpointSpec): boolean {
+  return isIP(address) === 0;
+}
