@@ -7,6 +7,7 @@ INSTALLED := node_modules/.installed
 FUZZ_SECONDS ?= 60
 ONCE ?=
 IMAGE ?= weft:dev
+INIT_IMAGE ?= weft-init:dev
 
 .PHONY: setup demo test check format bench bench-quick faults fuzz schemas build image clean help
 
@@ -48,9 +49,10 @@ schemas: setup ## JSON Schemas of the policy kinds into deploy/schemas
 build: setup ## one JavaScript file that is its own worker entry, dist/weft.js
 	@node deploy/build.ts
 
-image: setup ## the container image IMAGE (weft:dev)
+image: setup ## the container images IMAGE (weft:dev) and INIT_IMAGE (weft-init:dev)
 	@docker info >/dev/null 2>&1 || { echo 'image: no image was built: docker is missing or its daemon does not answer.' >&2; exit 1; }
 	docker build --file deploy/Dockerfile --tag $(IMAGE) .
+	docker build --file deploy/Dockerfile --target init --tag $(INIT_IMAGE) .
 
 clean: ## remove what was built and cached, packages included
 	@rm -rf dist .cache coverage node_modules

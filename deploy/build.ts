@@ -32,7 +32,7 @@ const OPTIONS = {
  * Packages that few sidecars need, all loaded by `import()` at first use. They travel compressed: each thread keeps the
  * text of the whole file (measured: 4 MB of text cost 14 MB resident in two threads).
  */
-const PACKED: readonly string[] = ['@opentelemetry/sdk-node', 'node-forge', 're2js', 'undici'];
+const PACKED: readonly string[] = ['@opentelemetry/sdk-node', 'node-forge', 're2js', 'undici', 'yaml'];
 /** Keeps its state in the module, so the packed packages and the rest have to share one copy. */
 const SHARED = '@opentelemetry/api';
 

@@ -15,6 +15,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   explain: { about: 'what would become of a request, and why', run: explain },
   test: { about: 'the policy tests of a folder', run: test },
   diff: { about: 'what changes for requests between two policy folders', run: diff },
+  init: { about: "the pod's traffic redirect", run: init },
+  inject: { about: 'adds the sidecar to manifests, or takes it out', run: inject },
+  injector: { about: 'the admission webhook that adds the sidecar to pods', run: injector },
+  drain: { about: 'asks a running sidecar to let inbound traffic run out', run: drain },
+  wait: { about: 'lasts until a running sidecar is ready', run: wait },
   ca: { about: 'an own certificate authority: init, issue, serve', run: ca },
 };
 
@@ -58,6 +63,12 @@ async function proxy(args: readonly string[], entry: string): Promise<number> {
     process.on('SIGTERM', drain);
     process.on('SIGINT', drain);
     await control.start();
+    if (bootstrap.value.exitWithApp) {
+      const { appLives, AppWatch } = await import('../deploy/lifecycle/app-watch.ts');
+      const { systemClock } = await import('../shared/clock.ts');
+      // Nothing is left to serve: there is no drain.
+      new AppWatch(systemClock, appLives(process.getuid?.() ?? 0), () => void control.stop().then(end)).start();
+    }
   } catch (error) {
     process.stderr.write(`weft proxy: ${error instanceof Error ? error.message : String(error)}\n`);
     process.exit(EXIT_FAILED);
@@ -95,9 +106,43 @@ async function diff(args: readonly string[]): Promise<number> {
   return runDiff(args, output());
 }
 
+async function init(args: readonly string[]): Promise<number> {
+  const { runInit } = await import('../deploy/init/cli.ts');
+  return runInit(args, process.env, output());
+}
+
+async function inject(args: readonly string[]): Promise<number> {
+  const { runInject } = await import('../deploy/inject/cli.ts');
+  const { readFileSync } = await import('node:fs');
+  return runInject(args, {
+    readInput: () => readFileSync(0, 'utf8'),
+    out: (text) => process.stdout.write(text),
+    err: (line) => process.stderr.write(`${line}\n`),
+  });
+}
+
+async function injector(args: readonly string[]): Promise<number> {
+  const { runInjector } = await import('../deploy/injector/cli.ts');
+  return runInjector(args, process.env, output(), stopSignal());
+}
+
+async function drain(args: readonly string[]): Promise<number> {
+  const { runDrain } = await import('../deploy/lifecycle/drain.ts');
+  return runDrain(args, process.env, output());
+}
+
+async function wait(args: readonly string[]): Promise<number> {
+  const { runWait } = await import('../deploy/lifecycle/wait.ts');
+  return runWait(args, process.env, output());
+}
+
 async function ca(args: readonly string[]): Promise<number> {
   const { runCa } = await import('../certs/ca-cli.ts');
+  return runCa(args, process, stopSignal());
+}
+
+function stopSignal(): AbortSignal {
   const stop = new AbortController();
   process.once('SIGTERM', () => stop.abort()).once('SIGINT', () => stop.abort());
-  return runCa(args, process, stop.signal);
+  return stop.signal;
 }

@@ -1,0 +1,244 @@
+/**
+ * A pod without weft made a pod with it, and back: pure functions of values, for the command line and the webhook alike. What a
+ * pod said before in a place that injection changes stands in annotation `weft.dev/injected` and in the sidecar's variables.
+ */
+import { err, ok, type Result } from '../../shared/result.ts';
+import type { Container, PodMetadata, PodSpec, PodTemplate, Texts } from './pod.ts';
+import { type AppProbe, type AppProbes, redirectProbes, restoreProbes } from './probes.ts';
+import { type InjectDefaults, type PodSettings, settingsOf, wish } from './settings.ts';
+import {
+  fromCa,
+  graceOf,
+  INIT,
+  initContainer,
+  METRICS_PORT,
+  type PodFacts,
+  SIDECAR,
+  sidecarContainer,
+  TRUST_ANNOTATION,
+  volumes,
+  WEFT_USER,
+} from './sidecar.ts';
+
+export const RECORD_ANNOTATION = 'weft.dev/injected';
+
+/** What `weft.dev/injected` holds, as JSON: how to undo what cannot be seen from the pod. */
+export interface InjectRecord {
+  /** Fields that were absent, and fields that were there without a value. */
+  readonly absent?: readonly string[];
+  readonly empty?: readonly string[];
+  /** Annotations as they were; null: absent. */
+  readonly annotations?: Readonly<Record<string, string | null>>;
+  /** Source text of what was replaced in a file, by place (splice.ts). */
+  readonly texts?: Texts;
+}
+
+export type Injection =
+  | { readonly kind: 'injected'; readonly template: PodTemplate; readonly notes: readonly string[] }
+  | { readonly kind: 'left alone'; readonly why: string };
+
+/** Applied to an injected pod it makes it anew. Each error is a line that names the field or annotation. */
+export function injectPod(given: PodTemplate, defaults: InjectDefaults): Result<Injection, string[]> {
+  const template = ejectPod(given);
+  const { labels, annotations } = textsOf(template);
+  const refusal = refusalOf(template, labels, annotations);
+  if (refusal !== null) return ok({ kind: 'left alone', why: refusal });
+  const settings = settingsOf(defaults, annotations);
+  if (!settings.ok) return settings;
+  const conflicts = conflictsOf(template.spec);
+  if (conflicts.length > 0) return err(conflicts);
+  return ok(added(template, annotations, settings.value));
+}
+
+/** The pod as it was before `injectPod`; the same object if it was not injected. */
+export function ejectPod(template: PodTemplate): PodTemplate {
+  const text = template.metadata?.annotations?.[RECORD_ANNOTATION];
+  if (text === undefined) return template;
+  const record = readRecord(text);
+  const { initContainers, containers, volumes: mounted, shareProcessNamespace, ...others } = template.spec;
+  const own = [...(initContainers ?? []), ...containers].find(({ name }) => name === SIDECAR);
+  const probes = readProbes(own?.env?.find(({ name }) => name === 'WEFT_APP_PROBES')?.value);
+  const theirs = (each: readonly Container[]): readonly Container[] =>
+    each.filter((container) => !isOurs(container)).map((container) => restoreProbes(container, probes));
+  const inits = theirs(initContainers ?? []);
+  const kept = (mounted ?? []).filter(({ name }) => !isOurVolume(name));
+  const spec: PodSpec = {
+    ...others,
+    containers: theirs(containers),
+    ...(initContainers === undefined ? {} : asItWas('initContainers', inits, inits.length === 0, record)),
+    ...(mounted === undefined ? {} : asItWas('volumes', kept, kept.length === 0, record)),
+    ...(shareProcessNamespace === undefined
+      ? {}
+      : asItWas('shareProcessNamespace', shareProcessNamespace, true, record)),
+  };
+  return withMetadata({ ...template, spec }, restoredMetadata(template.metadata ?? {}, record));
+}
+
+export function readRecord(text: string | undefined): InjectRecord {
+  return parseObject(text);
+}
+
+function added(template: PodTemplate, annotations: Texts, settings: PodSettings): Injection {
+  const { spec } = template;
+  const notes: string[] = [];
+  const probes: Record<string, AppProbe> = {};
+  const redirect = (each: Container): Container => (settings.rewriteProbes ? redirectProbes(each, probes) : each);
+  const containers = spec.containers.map(redirect);
+  const initContainers = (spec.initContainers ?? []).map(redirect);
+  const metrics = settings.mergeMetrics ? metricsOf(annotations) : null;
+  const ends = !settings.nativeSidecar && /^(?:Never|OnFailure)$/.test(spec.restartPolicy ?? '');
+  const shares = spec.shareProcessNamespace ?? null;
+  const exitWithApp = ends && shares !== false && spec.hostPID !== true;
+  if (ends && !exitWithApp) {
+    notes.push('the sidecar cannot see the application end: shareProcessNamespace is false, or hostPID true');
+  }
+  if (exitWithApp && spec.restartPolicy === 'OnFailure') {
+    notes.push('an application that fails starts again without the sidecar, which has ended: use restartPolicy Never');
+  }
+  const facts: PodFacts = {
+    probes: Object.keys(probes).length === 0 ? '' : JSON.stringify(probes),
+    metrics: metrics === null ? '' : JSON.stringify(metrics),
+    exitWithApp,
+    graceSeconds: graceOf(spec),
+  };
+  const init = initContainer(settings);
+  const sidecar = sidecarContainer(settings, facts);
+  const newSpec: PodSpec = {
+    ...spec,
+    ...(exitWithApp && shares === null ? { shareProcessNamespace: true } : {}),
+    // What the own init containers send goes through a native sidecar; a classic one is not up yet, so they come first.
+    initContainers: settings.nativeSidecar ? [init, sidecar, ...initContainers] : [...initContainers, init],
+    containers: settings.nativeSidecar ? containers : [sidecar, ...containers],
+    volumes: [...(spec.volumes ?? []), ...volumes(settings)],
+  };
+  const changed = newAnnotations(annotations, settings);
+  const record = recordOf(template, newSpec, annotations, changed);
+  const metadata = {
+    ...template.metadata,
+    annotations: { ...annotations, ...changed, [RECORD_ANNOTATION]: JSON.stringify(record) },
+  };
+  return { kind: 'injected', template: withMetadata({ ...template, spec: newSpec }, metadata), notes };
+}
+
+function recordOf(template: PodTemplate, spec: PodSpec, annotations: Texts, changed: Texts): InjectRecord {
+  const places: [string, unknown][] = [
+    ['metadata', template.metadata],
+    ['annotations', template.metadata?.annotations],
+    ['initContainers', template.spec.initContainers],
+    ['volumes', template.spec.volumes],
+  ];
+  if (spec.shareProcessNamespace !== template.spec.shareProcessNamespace)
+    places.push(['shareProcessNamespace', template.spec.shareProcessNamespace]);
+  const names = (wanted: undefined | null): string[] =>
+    places.filter(([, value]) => value === wanted).map(([name]) => name);
+  const absent = names(undefined);
+  const empty = names(null);
+  const replaced = Object.keys(changed)
+    .filter((name) => name !== TRUST_ANNOTATION && changed[name] !== annotations[name])
+    .map((name) => [name, annotations[name] ?? null] as const);
+  return {
+    ...(absent.length > 0 ? { absent } : {}),
+    ...(empty.length > 0 ? { empty } : {}),
+    ...(replaced.length > 0 ? { annotations: Object.fromEntries(replaced) } : {}),
+  };
+}
+
+/** Where Prometheus finds the application, if the pod says so: `prometheus.io/*`, as scrape configurations read them. */
+function metricsOf(annotations: Texts): { port: number; path: string; scheme: string } | null {
+  if (annotations['prometheus.io/scrape'] !== 'true') return null;
+  const port = Number(annotations['prometheus.io/port'] ?? '80');
+  if (!Number.isInteger(port) || port < 1 || port > 65_535 || port === METRICS_PORT) return null;
+  const scheme = annotations['prometheus.io/scheme'] === 'https' ? 'https' : 'http';
+  return { port, path: annotations['prometheus.io/path'] ?? '/metrics', scheme };
+}
+
+/** A pod that says no to scraping keeps it. */
+function newAnnotations(annotations: Texts, settings: PodSettings): Texts {
+  const scraped = settings.mergeMetrics && (annotations['prometheus.io/scrape'] ?? 'true') === 'true';
+  return {
+    ...(scraped
+      ? {
+          'prometheus.io/scrape': 'true',
+          'prometheus.io/port': String(METRICS_PORT),
+          'prometheus.io/path': '/stats/prometheus',
+          ...(annotations['prometheus.io/scheme'] === undefined ? {} : { 'prometheus.io/scheme': 'http' }),
+        }
+      : {}),
+    ...(fromCa(settings) && settings.caBundle !== null ? { [TRUST_ANNOTATION]: settings.caBundle } : {}),
+  };
+}
+
+function refusalOf({ spec }: PodTemplate, labels: Texts, annotations: Texts): string | null {
+  const wished = wish(labels, annotations);
+  if (wished?.wanted === false) return wished.by;
+  if (spec.hostNetwork === true) return 'hostNetwork: the node has no redirect of its own';
+  const foreign = [...(spec.initContainers ?? []), ...spec.containers].find(({ name }) =>
+    ['istio-proxy', 'linkerd-proxy', 'envoy-sidecar', 'consul-dataplane'].includes(name),
+  );
+  return foreign === undefined ? null : `container ${foreign.name}: it is in a mesh already`;
+}
+
+function conflictsOf(spec: PodSpec): string[] {
+  const all = [...(spec.initContainers ?? []), ...spec.containers];
+  const named = all.filter(isOurs).map(({ name }) => `container ${name}: the name is weft's own`);
+  const user = all
+    .filter((each) => (each.securityContext?.runAsUser ?? spec.securityContext?.runAsUser) === WEFT_USER)
+    .map(({ name }) => `container ${name}: runAsUser ${WEFT_USER} is weft's own, its traffic would pass by the mesh`);
+  const volume = (spec.volumes ?? [])
+    .filter(({ name }) => isOurVolume(name))
+    .map(({ name }) => `volume ${name}: the name is weft's own`);
+  return [...named, ...user, ...volume];
+}
+
+function restoredMetadata(metadata: PodMetadata, record: InjectRecord): PodMetadata | null | undefined {
+  const { annotations: had, ...others } = metadata;
+  const annotations: Record<string, string> = { ...had };
+  delete annotations[RECORD_ANNOTATION];
+  delete annotations[TRUST_ANNOTATION];
+  for (const [name, value] of Object.entries(record.annotations ?? {})) {
+    if (value === null) delete annotations[name];
+    else annotations[name] = value;
+  }
+  const none = Object.keys(annotations).length === 0;
+  const restored: PodMetadata = { ...others, ...asItWas('annotations', annotations, none, record) };
+  if (Object.keys(restored).length > 0) return restored;
+  return (asItWas('metadata', restored, true, record) as { metadata?: PodMetadata | null }).metadata;
+}
+
+/** The field with its value, unless all of it is ours: then what the record says of it, if anything. */
+function asItWas(name: string, value: unknown, isOurOwn: boolean, record: InjectRecord): object {
+  if (isOurOwn && record.absent?.includes(name) === true) return {};
+  return { [name]: isOurOwn && record.empty?.includes(name) === true ? null : value };
+}
+
+function withMetadata(template: PodTemplate, metadata: PodMetadata | null | undefined): PodTemplate {
+  if (metadata !== undefined) return { ...template, metadata };
+  const { metadata: _, ...others } = template;
+  return others;
+}
+
+function textsOf({ metadata }: PodTemplate): { labels: Texts; annotations: Texts } {
+  return { labels: metadata?.labels ?? {}, annotations: metadata?.annotations ?? {} };
+}
+
+function isOurs({ name }: Container): boolean {
+  return name === SIDECAR || name === INIT;
+}
+
+function isOurVolume(name: string): boolean {
+  return /^weft-(?:pod|policy|certs|token)$/.test(name);
+}
+
+function readProbes(text: string | undefined): AppProbes {
+  return parseObject(text) as AppProbes;
+}
+
+/** What nobody wrote but us; an edited one counts as none. */
+function parseObject(text: string | undefined): object {
+  try {
+    const value: unknown = JSON.parse(text ?? '{}');
+    return typeof value === 'object' && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}

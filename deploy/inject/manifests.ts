@@ -1,0 +1,170 @@
+/** Files of Kubernetes objects: where the pods in them are, and what changes in their text. */
+import { isDeepStrictEqual } from 'node:util';
+import { type Document, isMap, isSeq, LineCounter, type Node, parseAllDocuments } from 'yaml';
+import type { Problem } from '../../shared/problem.ts';
+import { err, ok, type Result } from '../../shared/result.ts';
+import { ejectPod, type InjectRecord, injectPod, RECORD_ANNOTATION, readRecord } from './inject.ts';
+import { type PodTemplate, readPod } from './pod.ts';
+import type { InjectDefaults } from './settings.ts';
+import { applyEdits, type Edit, Splice, Unspliceable } from './splice.ts';
+
+/** Where a kind keeps the template of its pods. */
+const TEMPLATES: Readonly<Record<string, readonly string[]>> = {
+  Pod: [],
+  PodTemplate: ['template'],
+  Deployment: ['spec', 'template'],
+  StatefulSet: ['spec', 'template'],
+  DaemonSet: ['spec', 'template'],
+  ReplicaSet: ['spec', 'template'],
+  ReplicationController: ['spec', 'template'],
+  Job: ['spec', 'template'],
+  CronJob: ['spec', 'jobTemplate', 'spec', 'template'],
+};
+
+export interface EditedText {
+  readonly text: string;
+  /** What became of each pod, one line each: `Deployment shop/cart: injected`. */
+  readonly notes: readonly string[];
+}
+
+/** The text with a sidecar in every pod that may have one. Pods that have one already are made anew. */
+export function injectText(file: string, text: string, defaults: InjectDefaults): Result<EditedText, Problem[]> {
+  const clean = editText(file, text, (template) => ok({ template: ejectPod(template), note: '' }));
+  if (!clean.ok) return clean;
+  return editText(file, clean.value.text, (template) => {
+    const injection = injectPod(template, defaults);
+    if (!injection.ok) return injection;
+    if (injection.value.kind === 'left alone') return ok({ template, note: `left alone: ${injection.value.why}` });
+    const { notes } = injection.value;
+    return ok({ template: injection.value.template, note: ['injected', ...notes].join('; ') });
+  });
+}
+
+/** The text as it was before `injectText`. */
+export function ejectText(file: string, text: string): Result<EditedText, Problem[]> {
+  return editText(file, text, (template) => {
+    const ejected = ejectPod(template);
+    return ok({ template: ejected, note: ejected === template ? 'not injected' : 'sidecar removed' });
+  });
+}
+
+type Change = (template: PodTemplate) => Result<{ readonly template: PodTemplate; readonly note: string }, string[]>;
+
+interface Place {
+  readonly node: Node;
+  readonly value: unknown;
+  readonly path: string;
+  readonly subject: string;
+}
+
+function editText(file: string, text: string, change: Change): Result<EditedText, Problem[]> {
+  const lines = new LineCounter();
+  const documents = parse(text, lines);
+  const problems: Problem[] = [];
+  const problemAt = (offset: number, path: string, message: string): Problem => {
+    const { line, col } = lines.linePos(offset);
+    return { severity: 'error', file, line, column: col, path, message, advice: '' };
+  };
+  for (const { errors } of documents) {
+    for (const error of errors) problems.push(problemAt(error.pos[0], '', error.message.split('\n')[0] as string));
+  }
+  if (problems.length > 0) return err(problems);
+
+  const notes: string[] = [];
+  const expected: PodTemplate[] = [];
+  const edits: Edit[] = [];
+  for (const place of documents.flatMap(placesOf)) {
+    const offset = place.node.range?.[0] ?? 0;
+    const read = readPod(place.value);
+    const changed = read.ok ? change(read.value) : read;
+    if (!changed.ok) {
+      problems.push(...changed.error.map((message) => problemAt(offset, place.path, message)));
+      continue;
+    }
+    const { template, note } = changed.value;
+    if (note !== '') notes.push(`${place.subject}: ${note}`);
+    try {
+      const spliced = spliceTemplate(text, place, template);
+      edits.push(...spliced.edits);
+      expected.push(spliced.template);
+    } catch (error) {
+      if (!(error instanceof Unspliceable)) throw error;
+      problems.push(problemAt(error.offset, place.path, error.message));
+    }
+  }
+  if (problems.length > 0) return err(problems);
+  const edited = applyEdits(text, edits);
+  const result = parse(edited, new LineCounter()).flatMap(placesOf);
+  const wrong = expected.findIndex((template, i) => !isDeepStrictEqual(result[i]?.value, template));
+  if (wrong < 0) return ok({ text: edited, notes });
+  return err([
+    problemAt(0, '', 'is written in a way that cannot be changed in place; write anchors and merge keys out'),
+  ]);
+}
+
+/** The edits of one template; a text that goes with a replaced value is kept in the record, to be put back as it was. */
+function spliceTemplate(
+  source: string,
+  { node, value }: Place,
+  after: PodTemplate,
+): { readonly edits: Splice['edits']; readonly template: PodTemplate } {
+  const before = value as PodTemplate;
+  const record = readRecord(before.metadata?.annotations?.[RECORD_ANNOTATION]);
+  const splice = new Splice(source, record.texts);
+  splice.change(node, before, after);
+  if (after.metadata?.annotations?.[RECORD_ANNOTATION] === undefined || Object.keys(splice.replaced).length === 0)
+    return { edits: splice.edits, template: after };
+  const kept = withTexts(after, splice.replaced);
+  const again = new Splice(source);
+  again.change(node, before, kept);
+  return { edits: again.edits, template: kept };
+}
+
+function withTexts(template: PodTemplate, texts: Readonly<Record<string, string>>): PodTemplate {
+  const annotations = template.metadata?.annotations ?? {};
+  const record: InjectRecord = { ...readRecord(annotations[RECORD_ANNOTATION]), texts };
+  return {
+    ...template,
+    metadata: { ...template.metadata, annotations: { ...annotations, [RECORD_ANNOTATION]: JSON.stringify(record) } },
+  };
+}
+
+function parse(text: string, lineCounter: LineCounter): Document.Parsed[] {
+  const parsed = parseAllDocuments(text, { lineCounter, merge: true, uniqueKeys: true });
+  return [...parsed] as Document.Parsed[];
+}
+
+/** Every pod and pod template of a document, those of a List included, in the order of the text. */
+function placesOf(document: Document.Parsed): Place[] {
+  const value: unknown = document.toJS();
+  return document.contents === null ? [] : placesIn(document.contents, value, '');
+}
+
+function placesIn(node: Node, value: unknown, path: string): Place[] {
+  if (!isMap(node) || !isObject(value)) return [];
+  const kind = String(value['kind']);
+  const items = node.get('items', true) as unknown;
+  if (kind.endsWith('List') && isSeq(items)) {
+    const values = value['items'] as unknown[];
+    return items.items.flatMap((item, i) => placesIn(item as Node, values[i], `${path}items[${i}].`));
+  }
+  const steps = Object.hasOwn(TEMPLATES, kind) ? TEMPLATES[kind] : undefined;
+  if (steps === undefined) return [];
+  const template = steps.length === 0 ? node : (node.getIn(steps, true) as Node | undefined);
+  if (template === undefined) return [];
+  const inner = steps.reduce<unknown>((at, step) => (isObject(at) ? at[step] : undefined), value);
+  return [{ node: template, value: inner, path: path + steps.join('.'), subject: subjectOf(kind, value) }];
+}
+
+function subjectOf(kind: string, value: Values): string {
+  const metadata = isObject(value['metadata']) ? value['metadata'] : {};
+  const text = (key: string): string => (typeof metadata[key] === 'string' ? metadata[key] : '');
+  const shown = text('name') || text('generateName') || '(no name)';
+  return `${kind} ${text('namespace') === '' ? '' : `${text('namespace')}/`}${shown}`;
+}
+
+type Values = Readonly<Record<string, unknown>>;
+
+function isObject(value: unknown): value is Values {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,145 @@
+/** How a pod's sidecar is to be: the command line's defaults, changed by the pod's annotations. */
+import { suggest } from '../../proxy/config/near.ts';
+import { err, ok, type Result } from '../../shared/result.ts';
+import type { Texts } from './pod.ts';
+
+export interface InjectDefaults {
+  readonly image: string;
+  /** With nft and iptables in it. */
+  readonly initImage: string;
+  /** An init container that stays (Kubernetes 1.29); else a container beside the others. */
+  readonly nativeSidecar: boolean;
+  /** `https://HOST:PORT` of `weft ca serve`. */
+  readonly ca: string;
+  /** PEM of the root that the CA's own certificate comes from; null: ConfigMap `weft-ca-root` of the pod's namespace has it. */
+  readonly caBundle: string | null;
+}
+
+export interface PodSettings extends InjectDefaults {
+  /** Secret with tls.crt, tls.key and ca.crt; empty: certificates come from the CA. */
+  readonly certificates: string;
+  /** ConfigMap of policy files. */
+  readonly policy: string;
+  readonly rewriteProbes: boolean;
+  readonly mergeMetrics: boolean;
+  readonly resources: {
+    readonly requests: Readonly<Record<string, string>>;
+    readonly limits: Readonly<Record<string, string>>;
+  };
+}
+
+export const DEFAULTS: InjectDefaults = {
+  image: 'weft:dev',
+  initImage: 'weft-init:dev',
+  nativeSidecar: true,
+  ca: 'https://weft-ca.weft-system.svc:15012',
+  caBundle: null,
+};
+
+/** Measured: a sidecar under load stays below 110 MB; the limit leaves room for a thousand connections. */
+const MEMORY_REQUEST = '128Mi';
+const MEMORY_LIMIT = '512Mi';
+const CPU_REQUEST = '50m';
+
+type Refuse = (value: string) => string | null;
+
+interface Setting {
+  readonly name: string;
+  /** Istio's name for the same. */
+  readonly twin?: string;
+  readonly refuse: Refuse;
+}
+
+const flag: Refuse = (value) => (/^(?:true|false)$/.test(value) ? null : 'must be "true" or "false"');
+// apimachinery, resource.Quantity: a number with a unit.
+const quantity: Refuse = (value) =>
+  /^[0-9]+(?:\.[0-9]+)?(?:m|k|M|G|T|Ki|Mi|Gi|Ti)?$/.test(value) ? null : 'must be a quantity such as 100m or 128Mi';
+const objectName: Refuse = (value) =>
+  /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/.test(value) ? null : 'must be the name of an object';
+const image: Refuse = (value) => (/^[^\s]{1,500}$/.test(value) ? null : 'must be an image');
+
+const SETTINGS: readonly Setting[] = [
+  { name: 'inject', twin: 'sidecar.istio.io/inject', refuse: flag },
+  { name: 'image', twin: 'sidecar.istio.io/proxyImage', refuse: image },
+  { name: 'init-image', refuse: image },
+  { name: 'native-sidecar', twin: 'sidecar.istio.io/nativeSidecar', refuse: flag },
+  { name: 'certificates', refuse: objectName },
+  { name: 'policy', refuse: objectName },
+  { name: 'rewrite-probes', twin: 'sidecar.istio.io/rewriteAppHTTPProbers', refuse: flag },
+  { name: 'merge-metrics', twin: 'prometheus.istio.io/merge-metrics', refuse: flag },
+  { name: 'cpu', twin: 'sidecar.istio.io/proxyCPU', refuse: quantity },
+  { name: 'memory', twin: 'sidecar.istio.io/proxyMemory', refuse: quantity },
+  { name: 'cpu-limit', twin: 'sidecar.istio.io/proxyCPULimit', refuse: quantity },
+  { name: 'memory-limit', twin: 'sidecar.istio.io/proxyMemoryLimit', refuse: quantity },
+];
+
+const PREFIX = 'weft.dev/';
+/** What others read or write under the prefix on pods: `weft init`, and injection itself. */
+const OTHERS = [
+  'includeOutboundIPRanges',
+  'excludeOutboundIPRanges',
+  'includeOutboundPorts',
+  'excludeOutboundPorts',
+  'includeInboundPorts',
+  'excludeInboundPorts',
+  'excludeInterfaces',
+  'injected',
+  'trust-bundle',
+];
+
+/** Each error is a line that names the annotation. */
+export function settingsOf(defaults: InjectDefaults, annotations: Texts): Result<PodSettings, string[]> {
+  const problems = Object.keys(annotations).filter(isUnknown).map(unknown);
+  const said = (name: string): string | undefined => {
+    const setting = SETTINGS.find((each) => each.name === name) as Setting;
+    const written = [PREFIX + name, setting.twin ?? ''].find((key) => annotations[key] !== undefined);
+    if (written === undefined) return undefined;
+    const value = annotations[written] as string;
+    const wrong = setting.refuse(value);
+    if (wrong !== null) problems.push(`annotation ${written}: "${value}" ${wrong}`);
+    return value;
+  };
+  const limits = { memory: said('memory-limit') ?? MEMORY_LIMIT };
+  const cpuLimit = said('cpu-limit');
+  const settings: PodSettings = {
+    image: said('image') ?? defaults.image,
+    initImage: said('init-image') ?? defaults.initImage,
+    nativeSidecar: (said('native-sidecar') ?? String(defaults.nativeSidecar)) === 'true',
+    ca: defaults.ca,
+    caBundle: defaults.caBundle,
+    certificates: said('certificates') ?? '',
+    policy: said('policy') ?? 'weft-policy',
+    rewriteProbes: said('rewrite-probes') !== 'false',
+    mergeMetrics: said('merge-metrics') !== 'false',
+    resources: {
+      requests: { cpu: said('cpu') ?? CPU_REQUEST, memory: said('memory') ?? MEMORY_REQUEST },
+      limits: cpuLimit === undefined ? limits : { cpu: cpuLimit, ...limits },
+    },
+  };
+  return problems.length === 0 ? ok(settings) : err(problems);
+}
+
+/** Whether the pod itself says that it wants a sidecar: labels before annotations, our name before Istio's. */
+export function wish(labels: Texts, annotations: Texts): { readonly wanted: boolean; readonly by: string } | null {
+  for (const [place, texts] of [
+    ['label', labels],
+    ['annotation', annotations],
+  ] as const) {
+    for (const name of [`${PREFIX}inject`, 'sidecar.istio.io/inject']) {
+      const value = texts[name];
+      if (value !== undefined) return { wanted: value === 'true', by: `${place} ${name}: "${value}"` };
+    }
+  }
+  return null;
+}
+
+function isUnknown(annotation: string): boolean {
+  if (!annotation.startsWith(PREFIX)) return false;
+  const name = annotation.slice(PREFIX.length);
+  return !OTHERS.includes(name) && !SETTINGS.some((setting) => setting.name === name);
+}
+
+function unknown(annotation: string): string {
+  const names = [...SETTINGS.map(({ name }) => name), ...OTHERS].map((name) => PREFIX + name);
+  return `annotation ${annotation}: is not known (${suggest(annotation, names)})`;
+}
