@@ -109,7 +109,7 @@ function told(read: Read<RequestHead> | Read<ResponseHead>): object {
   const pairs = ({ names, values }: Fields): string[][] => names.map((name, i) => [name, values[i] as string]);
   return {
     ...read,
-    heads: read.heads.map((head) => ({ ...head, fields: pairs(head.fields) })),
+    heads: read.heads.map((head) => Object.assign({}, head, { fields: pairs(head.fields) })),
     trailers: read.trailers === null ? null : pairs(read.trailers),
   };
 }
