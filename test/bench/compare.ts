@@ -23,8 +23,14 @@ export interface Cost {
   readonly difference: number;
 }
 
-/** Measures every subject `blocks` times forth and back, after one slice each that does not count. */
+/** Costs of every subject, the first set beside each, after `blocks` times forth and back. */
 export async function compareCpu(subjects: readonly Subject[], load: Load, blocks: number): Promise<Cost[]> {
+  const names = subjects.map(({ name }) => name);
+  return relate(names, await measureCpu(subjects, load, blocks));
+}
+
+/** CPU microseconds per unit of work, by block and by subject, after one slice each that does not count. */
+export async function measureCpu(subjects: readonly Subject[], load: Load, blocks: number): Promise<number[][]> {
   for (const { deployment } of subjects) await load(deployment);
   const perBlock: number[][] = [];
   for (let block = 0; block < blocks; block += 1) {
@@ -35,7 +41,12 @@ export async function compareCpu(subjects: readonly Subject[], load: Load, block
     }
     perBlock.push(costs);
   }
-  return subjects.map(({ name }, index) => {
+  return perBlock;
+}
+
+/** What was measured block by block, each beside the first. */
+export function relate(names: readonly string[], perBlock: readonly (readonly number[])[]): Cost[] {
+  return names.map((name, index) => {
     const own = perBlock.map((costs) => costs[index] ?? Number.NaN);
     const first = perBlock.map((costs) => costs[0] ?? Number.NaN);
     return {

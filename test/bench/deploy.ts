@@ -1,29 +1,60 @@
 /** Bringing proxies up for a scenario, seeing that they really proxy, and taking them down again. */
 import { request } from 'node:http';
-import type { Subject } from './compare.ts';
+import { H2Caller } from '../interop/http2-peers.ts';
+import type { Load, Subject } from './compare.ts';
+import { GRPC_METHOD, messageFrame } from './grpc-message.ts';
+import { runH2load } from './h2load.ts';
 import { BODY_BYTES } from './origin.ts';
 import type { Deployment, Kind, Peer } from './peer.ts';
+import type { Bench } from './scenario.ts';
 import type { Site } from './site.ts';
+import { warmUp } from './warm-up.ts';
 import { runWrk } from './wrk.ts';
 
-/** V8 has compiled what it will after so many requests; on a busy machine the seconds are what ends it. */
-const WARM_UP_REQUESTS = 60_000;
-const WARM_UP_SECONDS = 8;
+/** What passes through a deployment of some kind. */
+interface Traffic {
+  /** Rejects unless it comes through whole. */
+  check(name: string, deployment: Deployment): Promise<void>;
+  /** A second of it. */
+  load(site: Site): Load;
+}
 
-/** Deploys every peer that knows this kind, runs `use`, and stops them whatever happens. */
+const HTTP: Traffic = {
+  check: checkAnswers,
+  load:
+    ({ folder }) =>
+    ({ port, host }) =>
+      runWrk({ port, host, connections: 64, seconds: 1, paths: ['/1k'], folder }),
+};
+
+const GRPC: Traffic = {
+  check: checkCall,
+  load:
+    ({ folder }) =>
+    ({ port, host }) =>
+      runH2load({ port, host, connections: 16, streams: 4, seconds: 1, folder }),
+};
+
+const TRAFFIC: Readonly<Partial<Record<Kind, Traffic>>> = { hop: HTTP, pair: HTTP, grpcHop: GRPC, grpcPair: GRPC };
+
+/** Deploys every peer that knows this kind, warms it up, runs `use`, and stops them whatever happens. */
 export async function withDeployments<T>(
-  site: Site,
+  { site, isQuick }: Pick<Bench, 'site' | 'isQuick'>,
   peers: readonly Peer[],
   kind: Kind,
   use: (subjects: readonly Subject[]) => Promise<T>,
 ): Promise<T> {
   const subjects: Subject[] = [];
+  const traffic = TRAFFIC[kind];
   try {
     for (const peer of peers) {
+      const { name, compilesUnderLoad } = peer;
       const deployment = await peer[kind]?.(site);
       if (deployment === undefined) continue;
-      subjects.push({ name: peer.name, deployment });
-      if (kind === 'hop' || kind === 'pair') await prepare(site, peer.name, deployment);
+      subjects.push({ name, deployment });
+      if (traffic === undefined) continue;
+      await traffic.check(name, deployment);
+      await warmUp(name, deployment, traffic.load(site), { compilesUnderLoad, isQuick });
     }
     return await use(subjects);
   } finally {
@@ -31,17 +62,7 @@ export async function withDeployments<T>(
   }
 }
 
-/** Sees that it proxies, then loads it until a compiler that learns from load has learnt. */
-async function prepare(site: Site, name: string, deployment: Deployment): Promise<void> {
-  await checkAnswers(name, deployment);
-  const { port, host } = deployment;
-  let requests = 0;
-  for (let second = 0; second < WARM_UP_SECONDS && requests < WARM_UP_REQUESTS; second += 1) {
-    requests += await runWrk({ port, host, connections: 64, seconds: 1, paths: ['/1k'], folder: site.folder });
-  }
-}
-
-/** Rejects unless every path of the origin comes through with status 200 and its whole body. */
+/** Every path of the origin, with status 200 and its whole body. */
 async function checkAnswers(name: string, deployment: Deployment): Promise<void> {
   for (const [path, bytes] of Object.entries({ ...BODY_BYTES, '/route-0': 1024 })) {
     const { status, body } = await get(deployment, path);
@@ -64,4 +85,15 @@ function get({ port, host }: Deployment, path: string): Promise<{ status: number
     call.on('error', reject);
     call.end();
   });
+}
+
+/** A unary call: its message and, in the trailers, status OK. */
+async function checkCall(name: string, { port, host }: Deployment): Promise<void> {
+  using caller = new H2Caller(port);
+  const head = { ':method': 'POST', ':authority': host, ':path': GRPC_METHOD };
+  const fields = { 'content-type': 'application/grpc', te: 'trailers' };
+  const answer = await caller.ask({ ...head, ...fields }, { body: messageFrame() });
+  const { status, headers, body, trailers } = answer;
+  if (status === 200 && trailers['grpc-status'] === '0' && body.equals(messageFrame())) return;
+  throw new Error(`${name} answers a call with ${JSON.stringify({ status, headers, trailers, bytes: body.length })}`);
 }

@@ -15,11 +15,13 @@ export interface Deployment {
   stop(): Promise<void>;
 }
 
-export type Kind = 'hop' | 'pair' | 'callee' | 'tunnel';
+export type Kind = 'hop' | 'pair' | 'callee' | 'grpcHop' | 'grpcPair' | 'tunnel' | 'tunnelPair';
 
 /** A peer without one of the kinds takes no part in the scenarios that need it. */
 export interface Peer {
   readonly name: string;
+  /** Its code is compiled as it runs: what it costs shows only after a long load. */
+  readonly compilesUnderLoad: boolean;
   /** Why it cannot take part; null if it can. */
   missing(): string | null;
   /** client → proxy → origin, plain HTTP. */
@@ -28,8 +30,14 @@ export interface Peer {
   pair?(site: Site): Promise<Deployment>;
   /** The second half of a pair alone: mutual TLS → proxy → origin. */
   callee?(site: Site): Promise<Deployment>;
+  /** client → proxy → the site's gRPC origin, HTTP/2 in clear text on both sides. */
+  grpcHop?(site: Site): Promise<Deployment>;
+  /** client → proxy → mutual TLS → proxy → the site's gRPC origin, HTTP/2 all the way. */
+  grpcPair?(site: Site): Promise<Deployment>;
   /** client → proxy → the site's stream server, opaque bytes. */
   tunnel?(site: Site): Promise<Deployment>;
+  /** client → proxy → mutual TLS → proxy → the site's stream server, opaque bytes. */
+  tunnelPair?(site: Site): Promise<Deployment>;
 }
 
 /** A deployment of one proxy that needs nothing said before the first byte. */

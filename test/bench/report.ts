@@ -30,7 +30,8 @@ interface Figures {
 
 /** `ratio`: weft's cost divided by the peer's, less is better. */
 export function ratioLine(figures: Figures, ratio: number, bounds: Bounds = {}): Line {
-  return { ...figures, score: ratio, scoreText: `${ratio.toFixed(2)} ×`, ...nullable(bounds) };
+  const scoreText = Number.isFinite(ratio) ? `${ratio.toFixed(2)} ×` : '–';
+  return { ...figures, score: ratio, scoreText, ...nullable(bounds) };
 }
 
 /** `difference`: what weft costs more than the peer, in `unit`. */

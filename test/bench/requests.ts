@@ -21,11 +21,11 @@ export async function requestLines(
   peers: readonly Peer[],
   loads: readonly RequestLoad[],
 ): Promise<Line[]> {
-  return withDeployments(bench.site, peers, kind, async (subjects) => {
+  return withDeployments(bench, peers, kind, async (subjects) => {
     const lines: Line[] = [];
     for (const load of loads) {
       const costs = await compareCpu(subjects, wrkLoad(bench, load), bench.blocks);
-      lines.push(...linesOf(load, costs));
+      lines.push(...costLines(load.label, costs, load.bounds));
     }
     return lines;
   });
@@ -36,9 +36,14 @@ export function wrkLoad(bench: Bench, { connections, paths }: RequestLoad): Load
   return ({ port, host }) => runWrk({ port, host, connections, seconds, paths, folder: site.folder });
 }
 
-function linesOf(load: RequestLoad, [first, ...others]: readonly Cost[]): Line[] {
-  return others.map(({ name, micros, ratio }) => {
-    const figures = { name: load.label, unit: 'µs', weft: first?.micros ?? Number.NaN, peer: name, peerFigure: micros };
-    return ratioLine(figures, ratio, load.bounds[name]);
+/** The first cost beside each of the others; `bounds` by the name of the other. */
+export function costLines(
+  name: string,
+  [first, ...others]: readonly Cost[],
+  bounds: Readonly<Record<string, Bounds>>,
+): Line[] {
+  return others.map(({ name: peer, micros, ratio }) => {
+    const figures = { name, unit: 'µs', weft: first?.micros ?? Number.NaN, peer, peerFigure: micros };
+    return ratioLine(figures, ratio, bounds[peer]);
   });
 }

@@ -2,7 +2,9 @@
  * `make bench`: weft beside nginx, HAProxy and Envoy in one run, as one table. `--quick` takes under a minute;
  * `--only NAME` (repeatable) runs some scenarios. Exits 1 when a scenario could not be measured.
  */
+import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Peer } from './peer.ts';
 import { envoy } from './peers/envoy.ts';
@@ -72,4 +74,8 @@ try {
   }
 } finally {
   await site.stop();
+}
+if (!isQuick && values.only.length === 0) {
+  console.log('\nWhat a request pays for balancing, budget and breaker, in nanoseconds:\n');
+  spawnSync(process.execPath, [join(import.meta.dirname, 'micro/balancer.ts')], { stdio: 'inherit' });
 }

@@ -8,6 +8,7 @@ import { buildBundle } from '../../deploy/build.ts';
 import { Folder } from '../support/policy.ts';
 import { runProgram } from '../support/process.ts';
 import { issueWorkloads } from './certificates.ts';
+import { startGrpcOrigin } from './grpc-origin.ts';
 import { type Origin, startOrigin } from './origin.ts';
 import { type StreamServer, startStreamServer } from './stream.ts';
 
@@ -19,6 +20,8 @@ export interface Site {
   readonly callerCerts: string;
   readonly calleeCerts: string;
   readonly origin: Origin;
+  /** Answers unary gRPC calls. */
+  readonly grpc: Origin;
   readonly stream: StreamServer;
   /** URL of an OTLP/HTTP collector that takes everything and keeps nothing. */
   readonly collector: string;
@@ -37,6 +40,7 @@ export async function openSite(): Promise<Site> {
   issueWorkloads(folder.path, ['caller', 'callee']);
   await buildBundle(join(folder.path, 'weft'));
   const origin = await startOrigin(folder.path);
+  const grpc = await startGrpcOrigin();
   const stream = await startStreamServer();
   const collector = createServer((request, response) => {
     request.resume();
@@ -49,13 +53,14 @@ export async function openSite(): Promise<Site> {
     callerCerts: join(folder.path, 'caller'),
     calleeCerts: join(folder.path, 'callee'),
     origin,
+    grpc,
     stream,
     collector: `http://127.0.0.1:${(collector.address() as AddressInfo).port}`,
     proxyCpu: cores < 2 ? 0 : 1,
     async stop() {
       collector.close();
       collector.closeAllConnections();
-      await Promise.all([origin.stop(), stream.stop()]);
+      await Promise.all([origin.stop(), grpc.stop(), stream.stop()]);
     },
   };
 }

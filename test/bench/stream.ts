@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 const PIECE = Buffer.alloc(64 * 1024, 'x');
+/** What a client says to be sent bytes: nothing that could become a request. */
+const GO = '\0';
 
 export interface StreamServer {
   readonly port: number;
@@ -47,8 +49,8 @@ export async function readStream(port: number, preamble: string, connections: nu
   for (const socket of sockets) {
     socket.on('error', reject);
     // A tunnel that is opened by CONNECT must be answered before bytes may follow: the first read is that answer.
-    socket.write(preamble === '' ? '!' : preamble);
-    if (preamble !== '') void whenRead(socket).then(() => socket.write('!'));
+    socket.write(preamble === '' ? GO : preamble);
+    if (preamble !== '') void whenRead(socket).then(() => socket.write(GO));
   }
   setTimeout(resolve, ms);
   await promise.finally(() => {

@@ -9,6 +9,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'nginx-light': 'nginx',
   haproxy: 'haproxy',
   wrk: 'wrk',
+  'nghttp2-client': 'h2load',
   'util-linux': 'taskset',
 };
 
@@ -17,7 +18,7 @@ const ENVOY_FOLDER = join(ROOT, '.cache/envoy');
 export const ENVOY: string = join(ENVOY_FOLDER, 'envoy/_bin/envoy');
 
 /** Without these nothing can be measured at all. */
-const INDISPENSABLE = ['nginx', 'wrk', 'taskset'];
+const INDISPENSABLE = ['nginx', 'wrk', 'h2load', 'taskset'];
 
 /** Installs what is missing as root; prints a line for each thing that stays out. */
 export async function prepareTools(withEnvoy: boolean): Promise<void> {

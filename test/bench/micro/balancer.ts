@@ -1,6 +1,8 @@
 /** What a successful request pays for its endpoint, budget and breaker: `node test/bench/micro/balancer.ts`. */
+import { AdaptiveConcurrency } from '../../../proxy/upstream/adaptive-concurrency.ts';
 import { createPicker, PICKER_KINDS, type Pickable } from '../../../proxy/upstream/balancer.ts';
 import { Breaker } from '../../../proxy/upstream/breaker.ts';
+import { LiveP95 } from '../../../proxy/upstream/latency-histogram.ts';
 import { Slots } from '../../../proxy/upstream/limits.ts';
 import { RetryBudget } from '../../../proxy/upstream/retry-budget.ts';
 import { systemClock } from '../../../shared/clock.ts';
@@ -37,12 +39,23 @@ function picks(type: string, count: number, weighted: boolean): Variant {
   };
 }
 
+/** What issue 7 allows, in nanoseconds, and by how much a pick may cost more at 1, 100 or 1000 endpoints than at 10. */
+const MOST_NS = { success: 1_000, refusal: 10_000 };
+const MOST_RATIO = 1.1;
+
+const verdicts: string[] = [];
+function judge(what: string, value: number, most: number, unit: string): void {
+  verdicts.push(`${value <= most ? 'ok    ' : 'BEYOND'} ${what}: ${value.toFixed(2)}${unit}, at most ${most}${unit}`);
+}
+
 for (const { type } of PICKER_KINDS) {
   for (const weighted of [false, true]) {
-    compare(
-      `${type}, ${weighted ? 'weights 1 to 5' : 'equal weights'}`,
+    const title = `${type}, ${weighted ? 'weights 1 to 5' : 'equal weights'}`;
+    const [ten = 0, ...others] = compare(
+      title,
       [10, 1, 100, 1000].map((count) => picks(type, count, weighted)),
     );
+    judge(`${title}: 1, 100 and 1000 endpoints to 10`, Math.max(...others) / ten, MOST_RATIO, ' ×');
   }
 }
 
@@ -53,33 +66,47 @@ const leastRequest = createPicker('LeastRequest', endpointsOf(10, false), new Ra
 const admitting = new Breaker('bench', SETTINGS, () => {});
 const ejected = new Breaker('bench', SETTINGS, () => {});
 for (let i = 0; i < 20; i++) ejected.admit()?.fail();
-await Promise.resolve();
+const adaptive = new AdaptiveConcurrency(systemClock, {
+  minLimit: 3,
+  maxLimit: 1000,
+  tolerancePercent: 25,
+  probeIntervalMs: 30_000,
+});
+const p95 = new LiveP95(systemClock);
 
-/** Outcomes reach opossum in microtasks; waiting for them now and then is part of the cost. */
-async function breakerCost(): Promise<number> {
-  const rounds = 2000;
-  const perRound = 64;
-  let best = Number.POSITIVE_INFINITY;
-  for (let turn = 0; turn < 5; turn++) {
-    const start = process.hrtime.bigint();
-    for (let round = 0; round < rounds; round++) {
-      for (let i = 0; i < perRound; i++) admitting.admit()?.succeed();
-      await new Promise(setImmediate);
-    }
-    best = Math.min(best, Number(process.hrtime.bigint() - start) / (rounds * perRound));
-  }
-  return best;
-}
-
-compare('the rest of a request', [
+const [success = 0, , , refusal = 0] = compare('the rest of a request', [
   {
-    name: 'slot, budget and LeastRequest',
+    name: 'slot, budget, LeastRequest, breaker',
+    run: (calls) => {
+      for (let i = 0; i < calls; i++) {
+        slots.tryAcquire();
+        const lease = admitting.admit();
+        budget.onRequest();
+        leastRequest.pick(null);
+        lease?.succeed();
+        slots.release();
+      }
+    },
+  },
+  {
+    name: 'of that: slot, budget, LeastRequest',
     run: (calls) => {
       for (let i = 0; i < calls; i++) {
         slots.tryAcquire();
         budget.onRequest();
         leastRequest.pick(null);
         slots.release();
+      }
+    },
+  },
+  {
+    name: 'adaptive concurrency',
+    run: (calls) => {
+      for (let i = 0; i < calls; i++) {
+        adaptive.tryAcquire();
+        const now = systemClock.now();
+        adaptive.observe(now - 1, now);
+        adaptive.release();
       }
     },
   },
@@ -95,7 +122,23 @@ compare('the rest of a request', [
       for (let i = 0; i < calls; i++) budget.tryRetry();
     },
   },
+  {
+    name: 'live p95, noted and asked for',
+    run: (calls) => {
+      for (let i = 0; i < calls; i++) {
+        p95.observe(1 + (i & 63));
+        void p95.ms;
+      }
+    },
+  },
 ]);
-process.stdout.write(`breaker, admitted and successful       ${(await breakerCost()).toFixed(1).padStart(8)} ns\n`);
+judge(
+  'a successful request pays for slot, budget, LeastRequest and breaker',
+  success / 1_000,
+  MOST_NS.success / 1_000,
+  ' µs',
+);
+judge('a refusal by an open breaker', refusal / 1_000, MOST_NS.refusal / 1_000, ' µs');
 admitting.close();
 ejected.close();
+process.stdout.write(`\n${verdicts.join('\n')}\n`);

@@ -39,8 +39,6 @@ const SEVEN_DIGITS = 1_000_000;
 /** Fields as the HTTP/1 parser hands them over, with their spelling in a string of its own. */
 function fieldsOf(pairs: readonly (readonly [string, string])[]): () => Fields {
   const wire = Buffer.from(pairs.map(([name, value]) => `${name}: ${value}\r\n`).join(''));
-  const names = pairs.map(([name]) => name);
-  const values = pairs.map(([, value]) => value);
   return () => Fields.spelled(wire.toString('latin1'), -1);
 }
 

@@ -14,7 +14,7 @@ import { Transport } from '../../../proxy/net/transport.ts';
 import type { Caller } from '../../../proxy/session/caller.ts';
 import { H2Session } from '../../../proxy/session/h2.ts';
 import { HttpSession } from '../../../proxy/session/http.ts';
-import { OUTBOUND, toApplication } from '../../../proxy/session/resolve.ts';
+import { OUTBOUND, ToApplication } from '../../../proxy/session/resolve.ts';
 import { Room } from '../../../proxy/session/room.ts';
 import { Story } from '../../../proxy/session/story.ts';
 import { Metrics } from '../../../proxy/telemetry/metrics.ts';
@@ -103,7 +103,13 @@ function sidecar(direction: Direction): { room: Room; cluster: Cluster; io: IoTh
   const destination = directDestination(cluster, UNKNOWN_SERVICE);
   const story = new Story(io.clock, new Metrics(), UNKNOWN_PARTY, { spans() {}, notice() {} });
   const resolver =
-    direction === 'inbound' ? toApplication(destination) : { ...OUTBOUND, destination: () => destination };
+    direction === 'inbound'
+      ? new ToApplication(
+          destination,
+          () => false,
+          () => destination,
+        )
+      : { ...OUTBOUND, destination: () => destination };
   const room = new Room(io, direction, story, resolver);
   const snapshot = {
     hash: '',
@@ -119,6 +125,8 @@ function sidecar(direction: Direction): { room: Room; cluster: Cluster; io: IoTh
     clusters: [],
     services: [],
     inbound: { mode: 'DISABLE', portModes: {} },
+    authorizations: [],
+    ownAuthorizations: [],
     telemetry: { samplingPercent: null, accessLog: null },
   } as const;
   room.snapshot = new LinkedSnapshot(snapshot, clusters, () => false);

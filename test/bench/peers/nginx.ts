@@ -18,6 +18,7 @@ const upstream = (port: number): string =>
 
 export const nginx: Peer = {
   name: 'nginx',
+  compilesUnderLoad: false,
   missing: () => (isInstalled('nginx') ? null : 'nginx is not installed'),
 
   async hop(site) {
@@ -28,23 +29,27 @@ export const nginx: Peer = {
     return deploymentOf(await startProxy(site, 'nginx-hop', port, http), port);
   },
 
-  callee: deployCallee,
+  callee: nginxCallee,
 
   async pair(site) {
-    const callee = await deployCallee(site);
-    const port = await freePort();
-    const caller = await startProxy(site, 'nginx-caller', port, callerHttp(site, port, callee.port));
-    return pairOf(deploymentOf(caller, port), callee);
+    const callee = await nginxCallee(site);
+    return pairOf(await nginxCaller(site, callee.port), callee);
   },
 };
 
-async function deployCallee(site: Site): Promise<Deployment> {
+/** The half of a pair that calls, over mutual TLS and HTTP/1.1, whoever listens on `meshPort`. */
+export async function nginxCaller(site: Site, meshPort: number): Promise<Deployment> {
+  const port = await freePort();
+  return deploymentOf(await startProxy(site, 'nginx-caller', port, callerHttp(site, port, meshPort)), port);
+}
+
+export async function nginxCallee(site: Site): Promise<Deployment> {
   const port = await freePort();
   return deploymentOf(await startProxy(site, 'nginx-callee', port, calleeHttp(site, port)), port);
 }
 
 function startProxy(site: Site, name: string, port: number, http: string): Promise<Program> {
-  return startNginx({ folder: site.folder, name, http, ports: [port], cpu: site.proxyCpu });
+  return startNginx({ folder: site.folder, name: `${name}-${port}`, http, ports: [port], cpu: site.proxyCpu });
 }
 
 function calleeHttp(site: Site, meshPort: number): string {

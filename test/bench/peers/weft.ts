@@ -4,11 +4,12 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { eventually } from '../../support/eventually.ts';
-import { endpointSlice, httpRoute, PLAIN, policyText, service } from '../../support/policy.ts';
+import { endpointSlice, PLAIN, policyText, service } from '../../support/policy.ts';
 import { answersOn, freePorts } from '../../support/ports.ts';
 import { type Ports, startWeft, type Weft, type WeftOptions } from '../../support/weft.ts';
 import { cpuMicros } from '../cpu.ts';
 import { type Deployment, deploymentOf, type Peer, pairOf } from '../peer.ts';
+import { backendPolicy, grpcPolicy } from '../policies.ts';
 import type { Site } from '../site.ts';
 
 export interface WeftVariant {
@@ -19,9 +20,6 @@ export interface WeftVariant {
   readonly accessLog?: 'json' | 'off';
 }
 
-/** Rules that one HTTPRoute may hold (Gateway API). */
-const RULES_PER_ROUTE = 16;
-
 /** CPU microseconds in 100 ms below which a sidecar counts as settled, and how often that must hold in a row. */
 const QUIET_MICROS = 2_000;
 const QUIET_TURNS = 3;
@@ -29,6 +27,7 @@ const QUIET_TURNS = 3;
 export function weftPeer(variant: WeftVariant = {}): Peer {
   return {
     name: variant.name ?? 'weft',
+    compilesUnderLoad: true,
     missing: () => null,
 
     async hop(site) {
@@ -37,53 +36,63 @@ export function weftPeer(variant: WeftVariant = {}): Peer {
       return deploymentOf(weft.program, weft.ports.outbound);
     },
 
-    callee: (site) => deployCallee(site, variant),
+    callee: (site) => weftCallee(site, site.origin.port, variant),
 
     async pair(site) {
-      const callee = await deployCallee(site, variant);
-      const documents = backendPolicy(callee.port, variant.routes ?? 10, {});
-      const caller = await launch(site, variant, { account: 'caller', documents });
+      const callee = await weftCallee(site, site.origin.port, variant);
+      return pairOf(await weftCaller(site, callee.port, variant), callee);
+    },
+
+    async grpcHop(site) {
+      const weft = await launch(site, variant, { account: 'caller', documents: grpcPolicy(site.grpc.port, PLAIN) });
+      return deploymentOf(weft.program, weft.ports.outbound);
+    },
+
+    async grpcPair(site) {
+      const callee = await weftCallee(site, site.grpc.port, variant);
+      const caller = await launch(site, variant, { account: 'caller', documents: grpcPolicy(callee.port, {}) });
       return pairOf(deploymentOf(caller.program, caller.ports.outbound), callee);
     },
 
-    async tunnel(site) {
-      const port = site.stream.port;
-      const documents = [
-        service({ name: 'stream', ports: [{ port, appProtocol: 'tcp' }], annotations: PLAIN }),
-        endpointSlice({ service: 'stream', ports: [{ port }], endpoints: ['127.0.0.1'] }),
-      ];
-      const weft = await launch(site, variant, { account: 'caller', documents });
-      const preamble = `CONNECT stream:${port} HTTP/1.1\r\nHost: stream:${port}\r\n\r\n`;
-      return { ...deploymentOf(weft.program, weft.ports.outbound), preamble };
+    tunnel: (site) => openTunnel(site, variant, site.stream.port, PLAIN),
+
+    async tunnelPair(site) {
+      const app = `127.0.0.1:${site.stream.port}`;
+      const weft = await launch(site, variant, { account: 'callee', documents: [], app });
+      const callee = deploymentOf(weft.program, weft.ports.inbound);
+      return pairOf(await openTunnel(site, variant, callee.port, {}), callee);
     },
   };
 }
 
-async function deployCallee(site: Site, variant: WeftVariant): Promise<Deployment> {
-  const app = `127.0.0.1:${site.origin.port}`;
+/** A caller that carries CONNECT to the Service `stream`, whose one endpoint is `target`. */
+async function openTunnel(
+  site: Site,
+  variant: WeftVariant,
+  target: number,
+  annotations: Readonly<Record<string, string>>,
+): Promise<Deployment> {
+  const documents = [
+    service({ name: 'stream', ports: [{ port: 80, targetPort: target, appProtocol: 'tcp' }], annotations }),
+    endpointSlice({ service: 'stream', ports: [{ port: target }], endpoints: ['127.0.0.1'] }),
+  ];
+  const weft = await launch(site, variant, { account: 'caller', documents });
+  const preamble = 'CONNECT stream:80 HTTP/1.1\r\nHost: stream:80\r\n\r\n';
+  return { ...deploymentOf(weft.program, weft.ports.outbound), preamble };
+}
+
+/** The half of a pair that calls, over mutual TLS, whoever listens on `meshPort`. */
+export async function weftCaller(site: Site, meshPort: number, variant: WeftVariant = {}): Promise<Deployment> {
+  const documents = backendPolicy(meshPort, variant.routes ?? 10, {});
+  const weft = await launch(site, variant, { account: 'caller', documents });
+  return deploymentOf(weft.program, weft.ports.outbound);
+}
+
+/** The half of a pair that is called over mutual TLS, before an application on `appPort`. */
+export async function weftCallee(site: Site, appPort: number, variant: WeftVariant = {}): Promise<Deployment> {
+  const app = `127.0.0.1:${appPort}`;
   const weft = await launch(site, variant, { account: 'callee', documents: [], app });
   return deploymentOf(weft.program, weft.ports.inbound);
-}
-
-/** Path of request `index` of a bench with routes. */
-export function routePath(index: number): string {
-  return `/route-${index}`;
-}
-
-/** One Service `backend` whose one endpoint is `port`, with `routes` rules beside the one for `/`. */
-export function backendPolicy(port: number, routes: number, annotations: Readonly<Record<string, string>>): string[] {
-  const backendRefs = [{ name: 'backend', port: 80 }];
-  const prefixes = ['/', ...Array.from({ length: routes }, (_, index) => routePath(index))];
-  const rules = prefixes.map((value) => ({ matches: [{ path: { type: 'PathPrefix', value } }], backendRefs }));
-  const documents = [
-    service({ name: 'backend', ports: [{ port: 80, targetPort: port }], annotations }),
-    endpointSlice({ service: 'backend', ports: [{ port }], endpoints: ['127.0.0.1'] }),
-  ];
-  for (let from = 0; from < rules.length; from += RULES_PER_ROUTE) {
-    const some = rules.slice(from, from + RULES_PER_ROUTE);
-    documents.push(httpRoute({ name: `routes-${from}`, parent: 'backend', rules: some }));
-  }
-  return documents;
 }
 
 async function somePorts(): Promise<Ports> {

@@ -13,7 +13,7 @@ export const handshakes: Scenario = {
   name: 'handshakes',
   isQuick: false,
   run: (bench) =>
-    withDeployments(bench.site, [weft, bareTls, ...bench.peers], 'callee', async (subjects) => {
+    withDeployments(bench, [weft, bareTls, ...bench.peers], 'callee', async (subjects) => {
       const context = callerContext(bench.site.callerCerts);
       const lines: Line[] = [];
       for (const kind of ['full', 'resumed']) {

@@ -68,9 +68,9 @@ const CASES: readonly IdleCase[] = [
 export const idleMemory: Scenario = {
   name: 'idle-memory',
   isQuick: true,
-  async run({ site }) {
+  async run(bench) {
     const resident = (peer: Peer): Promise<number> =>
-      withDeployments(site, [peer], 'callee', async ([subject]) => {
+      withDeployments(bench, [peer], 'callee', async ([subject]) => {
         await pause(TIDIED_MS);
         return residentKb(subject?.deployment.pids ?? []) / 1024;
       });
@@ -86,12 +86,12 @@ export const idleMemory: Scenario = {
 export const connectionMemory: Scenario = {
   name: 'connection-memory',
   isQuick: false,
-  async run({ site }) {
-    const callers = callerContext(site.callerCerts);
+  async run(bench) {
+    const callers = callerContext(bench.site.callerCerts);
     const lines: Line[] = [];
     for (const idle of CASES) {
       const cost = (peer: Peer): Promise<number> =>
-        withDeployments(site, [peer], idle.kind, async ([subject]) => {
+        withDeployments(bench, [peer], idle.kind, async ([subject]) => {
           if (subject === undefined) throw new Error(`${peer.name} cannot be deployed`);
           return perConnection(idle, subject.deployment, callers);
         });

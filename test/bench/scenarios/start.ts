@@ -6,7 +6,8 @@ import { PLAIN } from '../../support/policy.ts';
 import { launchWeft } from '../../support/weft.ts';
 import { median } from '../compare.ts';
 import { cpuMicros } from '../cpu.ts';
-import { backendPolicy, benchOptions } from '../peers/weft.ts';
+import { benchOptions } from '../peers/weft.ts';
+import { backendPolicy } from '../policies.ts';
 import { valueLine } from '../report.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 

@@ -1,7 +1,8 @@
 /** What a feature costs: weft with it beside weft without it, on the plain hop. */
 import { compareCpu } from '../compare.ts';
 import { withDeployments } from '../deploy.ts';
-import { routePath, weftPeer } from '../peers/weft.ts';
+import { weftPeer } from '../peers/weft.ts';
+import { routePath } from '../policies.ts';
 import { type Bounds, differenceLine, type Line, ratioLine } from '../report.ts';
 import { wrkLoad } from '../requests.ts';
 import type { Bench, Scenario } from '../scenario.ts';
@@ -14,7 +15,7 @@ export const routes: Scenario = {
   name: 'routes',
   isQuick: false,
   run: (bench) =>
-    withDeployments(bench.site, [many, few], 'hop', async (subjects) => {
+    withDeployments(bench, [many, few], 'hop', async (subjects) => {
       const label = '1000 routes, 64 connections, 1 KB';
       const all = [1000, 10].map((count) => Array.from({ length: count }, (_, index) => routePath(index)));
       const costs = await compareCpu(
@@ -57,7 +58,7 @@ type Costs = Awaited<ReturnType<typeof compareCpu>>;
 function costsOf(bench: Bench, label: string, pair: ReturnType<typeof weftPeer>[]): Promise<Costs> {
   const load = wrkLoad(bench, { label, connections: 64, paths: ['/1k'], bounds: {} });
   // Differences of a few percent: more blocks than where proxies are compared.
-  return withDeployments(bench.site, pair, 'hop', (subjects) => compareCpu(subjects, load, bench.blocks * 2));
+  return withDeployments(bench, pair, 'hop', (subjects) => compareCpu(subjects, load, bench.blocks * 2));
 }
 
 function asRatio(name: string, [first, second]: Costs, bounds: Bounds): Line {
