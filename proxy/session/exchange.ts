@@ -79,8 +79,9 @@ export class Exchange implements ForwardHost, PolicyWaiter {
       this.refuse(FAILURES.overloaded, `the event loop is ${Math.round(room.io.overload.delayMs)} ms late`);
       return;
     }
-    this.requestId = stampForwarding(head, this.caller, room.io.mesh?.identity.spiffeId ?? '', room.io.random);
+    // First the caller's context: most callers send none, which the initials tell until we add an `x-request-id`.
     if (room.story.sampler !== null) this.trace = new ExchangeTrace(head.fields, room.story.sampler, room.io.random);
+    this.requestId = stampForwarding(head, this.caller, room.io.mesh?.identity.spiffeId ?? '', room.io.random);
     const destination = destinationOf(room, this.snapshot, this.caller, head.authority);
     if ('failure' in destination) {
       this.refuse(destination.failure, destination.detail);
@@ -288,7 +289,7 @@ export class Exchange implements ForwardHost, PolicyWaiter {
     }
     const head = grpcRefusal(reply.head, failure, reply.body.toString());
     this.grpcStatus = grpcStatus(head.fields);
-    this.answerLocally({ head, body: NO_BODY }, failure, detail);
+    this.answerLocally({ head, body: Buffer.alloc(0) }, failure, detail);
   }
 
   /** The answer has begun and cannot be completed: gRPC callers are told why, others see it cut. */
@@ -396,5 +397,3 @@ export class Exchange implements ForwardHost, PolicyWaiter {
     };
   }
 }
-
-const NO_BODY = Buffer.alloc(0);
