@@ -77,25 +77,23 @@ export class Outbox {
   appendText(owner: OutboxOwner, text: string): void {
     if (this.owner !== owner) this.switchTo(owner);
     if (this.length + text.length > OUTBOX_BYTES) {
-      this.flush();
+      // Who is told of congestion may append: again, until there is room.
+      while (this.length > 0 && this.length + text.length > OUTBOX_BYTES) this.flush();
       if (text.length > OUTBOX_BYTES) {
         if (!owner.socket.write(Buffer.from(text, 'latin1'))) owner.onCongested();
         return;
       }
-      this.owner = owner;
+      this.switchTo(owner);
     }
     this.length += writeLatin1(this.buffer, text, this.length);
     if (this.nested === 0) this.flush();
   }
 
   appendBytes(owner: OutboxOwner, bytes: Uint8Array, start: number, end: number): void {
-    if (this.owner !== owner) this.switchTo(owner);
     let from = start;
     while (from < end) {
-      if (this.length === OUTBOX_BYTES) {
-        this.flush();
-        this.owner = owner;
-      }
+      if (this.length === OUTBOX_BYTES) this.flush();
+      if (this.owner !== owner) this.switchTo(owner);
       const count = Math.min(end - from, OUTBOX_BYTES - this.length);
       this.copy(bytes, from, count);
       from += count;

@@ -123,6 +123,24 @@ test('what was collected for a socket that is destroyed is dropped, and nothing 
   expect((await read(two.far, 4)).toString()).toBe('this');
 });
 
+test('what somebody else appends when told of congestion goes to that one, though it comes amid a long append', async () => {
+  using one = await plainEnds();
+  using two = await plainEnds();
+  const outbox = new Outbox();
+  const other = new Owner(two.near, false);
+  const owner = new Owner(one.near, false, () => {
+    if (owner.congestions === 1) outbox.appendText(other, 'for the other');
+  });
+  const chunks = Array.from({ length: 100 }, (_, i) => pattern(200_000, i));
+  outbox.begin();
+  for (const chunk of chunks) outbox.appendBytes(owner, chunk, 0, chunk.length);
+  outbox.end();
+  const [received, heard] = await Promise.all([read(one.far, 100 * 200_000), read(two.far, 13)]);
+  expect(owner.congestions).toBeGreaterThan(0);
+  expect(heard.toString()).toBe('for the other');
+  expect(received.equals(Buffer.concat(chunks))).toBe(true);
+});
+
 describe('where a turn of the loop brings many reads', () => {
   /** As many events as it takes for an outbox to collect. */
   async function collecting(outbox: Outbox): Promise<void> {
