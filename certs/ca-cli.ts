@@ -9,6 +9,10 @@ import { type Authority, createIntermediate, createRoot, issueLeaf } from './iss
  */
 export async function runCa(args: readonly string[], writers: CaWriters, stop?: AbortSignal): Promise<number> {
   const [command, ...rest] = args;
+  if (args.includes('--help') || command === 'help' || command === '-h') {
+    writers.stdout.write(USAGE);
+    return 0;
+  }
   switch (command) {
     case 'init':
       return init(rest, writers);
@@ -18,11 +22,6 @@ export async function runCa(args: readonly string[], writers: CaWriters, stop?: 
       const { serveCa } = await import('./ca-serve-cli.ts');
       return serveCa(rest, writers, stop);
     }
-    case 'help':
-    case '--help':
-    case '-h':
-      writers.stdout.write(USAGE);
-      return 0;
     case undefined:
       return usage(writers, 'a command is missing: init, issue or serve');
     default:

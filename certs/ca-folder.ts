@@ -4,6 +4,7 @@
  */
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { codeOf } from '../shared/error-code.ts';
 import { err, ok, type Result } from '../shared/result.ts';
 import { type Authority, type IssuedLeaf, loadAuthority } from './issue.ts';
 
@@ -20,7 +21,7 @@ export async function writeAuthority(dir: string, authority: Authority): Promise
     return ok(null);
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return err(`${dir} already holds a CA (ca.key), which is not overwritten`);
-    return err(`${dir} cannot be written (${codeOf(error)})`);
+    return err(`${dir} cannot be written (${codeOf(error) ?? String(error)})`);
   }
 }
 
@@ -33,7 +34,9 @@ export async function readAuthority(dir: string): Promise<Result<Authority, stri
     const loaded = loadAuthority(certificate, key, root ?? certificate);
     return loaded.ok ? loaded : err(`${dir}: ${loaded.error}`);
   } catch (error) {
-    return err(`${dir} holds no CA that can be read (${codeOf(error)}): weft ca init ${dir} makes one`);
+    return err(
+      `${dir} holds no CA that can be read (${codeOf(error) ?? String(error)}): weft ca init ${dir} makes one`,
+    );
   }
 }
 
@@ -57,7 +60,7 @@ export async function writeWorkload(dir: string, leaf: IssuedLeaf): Promise<Resu
     for (const [name] of files) await rename(join(dir, `.${name}.new`), join(dir, name));
     return ok(null);
   } catch (error) {
-    return err(`${dir} cannot be written (${codeOf(error)})`);
+    return err(`${dir} cannot be written (${codeOf(error) ?? String(error)})`);
   }
 }
 
@@ -73,8 +76,4 @@ async function readIfThere(path: string): Promise<string | null> {
     if (codeOf(error) === 'ENOENT') return null;
     throw error;
   }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
 }

@@ -4,6 +4,7 @@
  * `x5u`, `x5c`) is ignored, and a critical extension (`crit`) refuses it.
  */
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { isObject, type JsonObject, parseObject } from '../shared/json.ts';
 import { err, ok, type Result } from '../shared/result.ts';
 import { parseSpiffeId } from './identity.ts';
 import { weaknessOf } from './verify.ts';
@@ -111,19 +112,4 @@ function isSigned(candidate: TokenKey, data: Buffer, signature: Buffer): boolean
 /** One text for one byte string: no stray bits in the last character. */
 function isCanonical(part: string): boolean {
   return Buffer.from(part, 'base64url').toString('base64url') === part;
-}
-
-type JsonObject = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function parseObject(text: string): JsonObject | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : null;
-  } catch {
-    return null;
-  }
 }

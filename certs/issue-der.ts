@@ -52,7 +52,7 @@ export interface CertificateTemplate {
 }
 
 /** Bits of KeyUsage in the order of RFC 5280 section 4.2.1.3. */
-export const KEY_USAGES = [
+const KEY_USAGES = [
   'digitalSignature',
   'nonRepudiation',
   'keyEncipherment',
@@ -190,7 +190,7 @@ export function fromDer(der: Buffer): Asn1 {
   return asn1.fromDer(der.toString('latin1'));
 }
 
-export function toDer(value: Asn1): Buffer {
+function toDer(value: Asn1): Buffer {
   return Buffer.from(asn1.toDer(value).getBytes(), 'latin1');
 }
 
@@ -211,7 +211,7 @@ export function integer(value: Buffer): Asn1 {
   return primitive(asn1.Type.INTEGER, value.toString('latin1'));
 }
 
-export function objectId(oid: string): Asn1 {
+function objectId(oid: string): Asn1 {
   return primitive(asn1.Type.OID, asn1.oidToDer(oid).getBytes());
 }
 

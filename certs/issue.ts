@@ -20,16 +20,16 @@ import {
 export const DAY_MS = 86_400_000;
 
 /** Ten years: roots are replaced by hand, through a bundle of the old and the new one. */
-export const ROOT_LIFETIME_MS: number = 3650 * DAY_MS;
+const ROOT_LIFETIME_MS: number = 3650 * DAY_MS;
 
 /** One year: an intermediate is renewed by the root's keeper, not by machines. */
-export const INTERMEDIATE_LIFETIME_MS: number = 365 * DAY_MS;
+const INTERMEDIATE_LIFETIME_MS: number = 365 * DAY_MS;
 
 /** 24 hours, so that a stolen key is soon worthless and renewal is exercised every day. */
 export const LEAF_LIFETIME_MS: number = DAY_MS;
 
 /** Certificates begin two minutes back, so that a peer whose clock is behind accepts a fresh one. */
-export const BACKDATE_MS = 120_000;
+const BACKDATE_MS = 120_000;
 
 /** A signing certificate with its key and the way up to the root. PEM throughout. */
 export interface Authority {

@@ -1,4 +1,5 @@
 /** One HTTPS request of weft's own, bounded in time and bytes. undici comes with the first one: it costs 25 MB. */
+import { codeOf } from '../shared/error-code.ts';
 import { err, ok, type Result } from '../shared/result.ts';
 
 export interface RequestOptions {
@@ -34,5 +35,5 @@ export async function requestText(url: string, options: RequestOptions): Promise
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
+  return codeOf(error) ?? error.name;
 }

@@ -26,7 +26,7 @@ export interface PeerRefusal {
 }
 
 /** Below the root: more is nobody's set-up and costs a signature check each. */
-export const MAX_INTERMEDIATES = 4;
+const MAX_INTERMEDIATES = 4;
 
 /** NIST SP 800-131A: below 112 bits of strength is disallowed, and that is RSA-2048. */
 const MIN_RSA_BITS = 2048;

@@ -6,6 +6,8 @@
  * Control thread only.
  */
 import { formatHostPort } from '../shared/address.ts';
+import { codeOf } from '../shared/error-code.ts';
+import { isObject, type JsonObject, parseObject } from '../shared/json.ts';
 import { err, ok, type Result } from '../shared/result.ts';
 import { type AppAnswer, connectApp, requestApp } from './app-call.ts';
 import { askGrpcHealth } from './upstream/probe.ts';
@@ -85,10 +87,8 @@ function fieldsOf({ headers }: HttpTarget, host: string): string[] {
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.message;
+  return codeOf(error) ?? error.message;
 }
-
-type Values = Readonly<Record<string, unknown>>;
 
 /** `{handler, port}` by path, the handler in Kubernetes' words. */
 function readCall(path: string, value: unknown): AppCall | null {
@@ -101,7 +101,7 @@ function readCall(path: string, value: unknown): AppCall | null {
   return target === null ? null : { path, port, timeoutMs: Math.min(seconds, MAX_SECONDS) * 1000, target };
 }
 
-function readTarget({ httpGet, tcpSocket, grpc }: Values): AppCall['target'] | null {
+function readTarget({ httpGet, tcpSocket, grpc }: JsonObject): AppCall['target'] | null {
   if (isObject(httpGet)) {
     const path = typeof httpGet['path'] === 'string' ? httpGet['path'] : '/';
     const listed = Array.isArray(httpGet['httpHeaders']) ? (httpGet['httpHeaders'] as unknown[]) : [];
@@ -114,17 +114,4 @@ function readTarget({ httpGet, tcpSocket, grpc }: Values): AppCall['target'] | n
   if (isObject(tcpSocket)) return { kind: 'tcp' };
   if (!isObject(grpc)) return null;
   return { kind: 'grpc', service: typeof grpc['service'] === 'string' ? grpc['service'] : '' };
-}
-
-function parseObject(text: string): Values | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : null;
-  } catch {
-    return null;
-  }
-}
-
-function isObject(value: unknown): value is Values {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

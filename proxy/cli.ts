@@ -1,5 +1,6 @@
 /** Commands, signals, exit codes (CONTRACT, "Commands"). What only one command needs is loaded by it. */
 import { bootstrapHelp, parseBootstrap } from './config/bootstrap.ts';
+import { VERSION } from './version.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -31,8 +32,12 @@ export async function run(argv: readonly string[], entry: string): Promise<void>
     process.exitCode = await command.run(args, entry);
     return;
   }
+  if (name === '--version') {
+    process.stdout.write(`${VERSION}\n`);
+    return;
+  }
   const lines = Object.entries(COMMANDS).map(([known, { about }]) => `  weft ${known.padEnd(10)} ${about}`);
-  const usage = `usage: weft COMMAND\n${lines.join('\n')}\n`;
+  const usage = `usage: weft COMMAND | --version | --help\n${lines.join('\n')}\n`;
   const asked = name === '' || name === 'help' || name === '--help';
   if (asked) process.stdout.write(usage);
   else process.stderr.write(`weft: no command ${name}\n${usage}`);

@@ -215,7 +215,7 @@ export class Control {
       zone: bootstrap.zone,
       app: bootstrap.app,
       accessLog: bootstrap.accessLog,
-      ownPorts: traffic.map(portOf),
+      ownPorts: [...traffic.map(portOf), bootstrap.admin.port, bootstrap.metrics.port, bootstrap.ready.port],
       outboundPorts: traffic.filter(({ direction }) => direction === 'outbound').map(portOf),
       ownAddresses: ownAddresses(traffic),
       tracing: tracingSettings(this.env),

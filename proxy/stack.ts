@@ -51,6 +51,7 @@ export function inbound(room: Room, appPort: number): Serve {
     const mayGreet = mode === 'PERMISSIVE' && mayGoOpaque(declaredAt(room, snapshot, original));
     sniff(room, socket, arrival, {
       silenceMs: mayGreet ? HELLO_SILENCE_MS : null,
+      mayForward: true,
       dial: (from) => greeterFor(room, from, null),
       decided: (sniffed) => unwrap(room, appPort, socket, sniffed),
     });
@@ -71,6 +72,7 @@ export function meshPeers(room: Room): MeshAccepts {
   return {
     onPeer(socket, peer, arrival) {
       const { snapshot } = room;
+      room.handshakes.delete(arrival);
       if (snapshot === null) {
         refuse(room, socket, FAILURES.notReady, '');
         return;
@@ -130,6 +132,7 @@ function tell(
   }
   sniff(room, socket, arrival, {
     silenceMs: mayGoOpaque(declared) ? silenceMs : null,
+    mayForward: peer === null,
     dial: (from) => greeterFor(room, from, peer),
     decided: (sniffed) => session(room, socket, sniffed, peer),
   });
@@ -196,6 +199,8 @@ function handshake(room: Room, socket: Socket, arrival: Arrival, first: Buffer):
     refuse(room, socket, FAILURES.notReady, 'no certificate is in force');
     return;
   }
+  room.handshakes.set(arrival, socket);
+  socket.once('close', () => room.handshakes.delete(arrival));
   socket.unshift(first);
   mesh.handshake(socket, arrival);
 }

@@ -6,6 +6,7 @@ import { type BigIntStats, type FSWatcher, readdirSync, realpathSync, statSync, 
 import { open } from 'node:fs/promises';
 import { basename, join, sep } from 'node:path';
 import type { Clock, Timer } from './clock.ts';
+import { codeOf } from './error-code.ts';
 import { err, ok, type Result } from './result.ts';
 
 export interface FolderFile {
@@ -36,7 +37,7 @@ const MAX_ENTRIES = 20_000;
 const MAX_READINGS = 5;
 
 /**
- * All wanted files, sorted by path. What is wrong with one file is told in it; the error is a sentence about the folder. If
+ * All wanted files, sorted by path. What is wrong with one file is told in it; the error completes the sentence "DIR …". If
  * anything changed while reading, everything is read again, so files of one result belong together.
  */
 export async function readFolder(dir: string, options: ReadOptions = {}): Promise<Result<FolderFile[], string>> {
@@ -46,7 +47,7 @@ export async function readFolder(dir: string, options: ReadOptions = {}): Promis
     const files = await readAll(before, options);
     if (scan(dir, options).fingerprint === before.fingerprint) return ok(files);
   }
-  return err(`${dir} kept changing while it was read`);
+  return err('kept changing while it was read');
 }
 
 interface Entry {
@@ -76,11 +77,11 @@ function scan(dir: string, options: ReadOptions): Scan {
     walk.root = realpathSync(dir);
     walk.directory(walk.root, '', 0);
   } catch (error) {
-    const problem = `${dir} ${reasonOf(error)}`;
+    const problem = reasonOf(error);
     return { entries: [], fingerprint: problem, directories: walk.directories, problem };
   }
   walk.entries.sort((a, b) => (a.path < b.path ? -1 : 1));
-  const problem = walk.full ? `${dir} holds more than ${MAX_ENTRIES} entries` : null;
+  const problem = walk.full ? `holds more than ${MAX_ENTRIES} entries` : null;
   return {
     entries: walk.entries,
     fingerprint: walk.marks.sort().join('\n'),
@@ -325,12 +326,8 @@ class Watching implements FolderWatch {
   }
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-}
-
 function reasonOf(error: unknown): string {
-  const code = codeOf(error);
+  const code = codeOf(error) ?? 'unknown';
   switch (code) {
     case 'ENOENT':
       return 'does not exist';

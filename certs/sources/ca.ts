@@ -97,16 +97,16 @@ export class CaSource implements IdentitySource {
     bundle: string,
     token: string | null,
   ): Promise<Result<Issued, CertificateProblem>> {
-    const common = { method: 'POST', body: csr, timeoutMs: TIMEOUT_MS, maxBytes: MAX_ANSWER_BYTES } as const;
+    const request = { method: 'POST', body: csr, timeoutMs: TIMEOUT_MS, maxBytes: MAX_ANSWER_BYTES } as const;
     const own = this.current;
     let answer = await requestText(url, {
-      ...common,
+      ...request,
       ...(token === null ? {} : { headers: { authorization: `Bearer ${token}` } }),
       tls: { ca: bundle },
     });
     if (own !== null && answer.ok && answer.value.status === 401) {
       answer = await requestText(url, {
-        ...common,
+        ...request,
         tls: { ca: bundle, cert: own.certificateChain, key: own.privateKey },
       });
     }

@@ -105,7 +105,11 @@ export class FilesSource implements IdentitySource {
 export async function readIdentity(dir: string, clock: Clock): Promise<Result<Identity, CertificateProblem>> {
   const files = await readFolder(dir, { filter: (path) => NAMES.has(path), maxFileBytes: MAX_FILE_BYTES });
   if (!files.ok)
-    return problem('source', files.error, 'mount a folder with tls.crt, tls.key and ca.crt there (--certs)');
+    return problem(
+      'source',
+      `${dir} ${files.error}`,
+      'mount a folder with tls.crt, tls.key and ca.crt there (--certs)',
+    );
   const certificate = textOf(files.value, CERTIFICATE);
   const key = textOf(files.value, KEY);
   const bundle = textOf(files.value, BUNDLE);

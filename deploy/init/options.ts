@@ -5,6 +5,7 @@
 import { parseLabels } from '../../proxy/config/bootstrap.ts';
 import { suggest } from '../../proxy/config/near.ts';
 import { Cidr, formatIp } from '../../shared/address.ts';
+import { codeOf } from '../../shared/error-code.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 
 /** What is captured and what is not; everything checked and in one spelling. */
@@ -267,7 +268,7 @@ function readAnnotations(file: string, read: (file: string) => string, problems:
   try {
     text = read(file);
   } catch (error) {
-    problems.push(`--annotations ${file}: cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    problems.push(`--annotations ${file}: cannot be read: ${codeOf(error) ?? String(error)}`);
     return new Map();
   }
   const names = SETTINGS.flatMap(({ annotation }) => (annotation === undefined ? [] : [annotation]));

@@ -29,7 +29,7 @@ export interface Chain {
 }
 
 /** Metrics, readiness and Envoy's merged metrics: kubelet and Prometheus ask for them in plain text. */
-export const OWN_INBOUND_PORTS: readonly number[] = [15_020, 15_021, 15_090];
+const OWN_INBOUND_PORTS: readonly number[] = [15_020, 15_021, 15_090];
 /** Resolvers turn to TCP when an answer is long: names must resolve whatever policy says of destinations. */
 export const DNS_PORT = 53;
 

@@ -15,9 +15,9 @@ export interface InjectStreams {
 
 const USAGE = `usage: weft inject -f FILE|- [-f FILE]... [--uninject] [FLAG]...
 
-Prints the manifests with a sidecar in every pod (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob, Pod and
-lists of them); comments, order and layout stay. What was injected before is made anew. --uninject gives back the text
-from before, byte for byte.
+Prints the manifests with a sidecar in every pod (Deployment, StatefulSet, DaemonSet, ReplicaSet,
+ReplicationController, Job, CronJob, Pod and lists of them); comments, order and layout stay. What was injected before
+is made anew. --uninject gives back the text from before, byte for byte.
 
   --image IMAGE        the sidecar's (${DEFAULTS.image})
   --init-image IMAGE   that of weft init, with nft in it (${DEFAULTS.initImage})

@@ -2,6 +2,9 @@
  * A pod without weft made a pod with it, and back: pure functions of values, for the command line and the webhook alike. What a
  * pod said before in a place that injection changes stands in annotation `weft.dev/injected` and in the sidecar's variables.
  */
+import { z } from 'zod';
+import type { Complaint } from '../../proxy/config/wording.ts';
+import { parseObject } from '../../shared/json.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 import type { Container, PodMetadata, PodSpec, PodTemplate, Texts } from './pod.ts';
 import { type AppProbe, type AppProbes, redirectProbes, restoreProbes } from './probes.ts';
@@ -33,12 +36,22 @@ export interface InjectRecord {
   readonly texts?: Texts;
 }
 
+const TEXTS = z.record(z.string(), z.string());
+/** What nobody wrote but us; edited into another shape it counts as none. */
+const RECORD = z.object({
+  absent: z.array(z.string()).optional(),
+  empty: z.array(z.string()).optional(),
+  annotations: z.record(z.string(), z.string().nullable()).optional(),
+  texts: TEXTS.optional(),
+});
+const APP_PROBES = z.record(z.string(), z.object({ handler: z.looseObject({}), port: z.number() }));
+
 export type Injection =
   | { readonly kind: 'injected'; readonly template: PodTemplate; readonly notes: readonly string[] }
   | { readonly kind: 'left alone'; readonly why: string };
 
-/** Applied to an injected pod it makes it anew. Each error is a line that names the field or annotation. */
-export function injectPod(given: PodTemplate, defaults: InjectDefaults): Result<Injection, string[]> {
+/** Applied to an injected pod it makes it anew. Each error stands at its field or annotation of the pod. */
+export function injectPod(given: PodTemplate, defaults: InjectDefaults): Result<Injection, Complaint[]> {
   const template = ejectPod(given);
   const { labels, annotations } = textsOf(template);
   const refusal = refusalOf(template, labels, annotations);
@@ -75,7 +88,8 @@ export function ejectPod(template: PodTemplate): PodTemplate {
 }
 
 export function readRecord(text: string | undefined): InjectRecord {
-  return parseObject(text);
+  const read = RECORD.safeParse(parseObject(text ?? '{}'));
+  return read.success ? (read.data as InjectRecord) : {};
 }
 
 function added(template: PodTemplate, annotations: Texts, settings: PodSettings): Injection {
@@ -178,16 +192,26 @@ function refusalOf({ spec }: PodTemplate, labels: Texts, annotations: Texts): st
   return foreign === undefined ? null : `container ${foreign.name}: it is in a mesh already`;
 }
 
-function conflictsOf(spec: PodSpec): string[] {
-  const all = [...(spec.initContainers ?? []), ...spec.containers];
-  const named = all.filter(isOurs).map(({ name }) => `container ${name}: the name is weft's own`);
-  const user = all
-    .filter((each) => (each.securityContext?.runAsUser ?? spec.securityContext?.runAsUser) === WEFT_USER)
-    .map(({ name }) => `container ${name}: runAsUser ${WEFT_USER} is weft's own, its traffic would pass by the mesh`);
-  const volume = (spec.volumes ?? [])
-    .filter(({ name }) => isOurVolume(name))
-    .map(({ name }) => `volume ${name}: the name is weft's own`);
+function conflictsOf(spec: PodSpec): Complaint[] {
+  const all = (['initContainers', 'containers'] as const).flatMap((list) =>
+    (spec[list] ?? []).map((container, i) => ({ container, path: ['spec', list, i] })),
+  );
+  const named = all
+    .filter(({ container }) => isOurs(container))
+    .map(({ container, path }) => conflict([...path, 'name'], `is "${container.name}", which is weft's own`));
+  const user = (['runAsUser', 'runAsGroup'] as const).flatMap((field) =>
+    all
+      .filter(({ container }) => (container.securityContext?.[field] ?? spec.securityContext?.[field]) === WEFT_USER)
+      .map(({ path }) => conflict(path, `has ${field} ${WEFT_USER}, weft's own: its traffic would pass by the mesh`)),
+  );
+  const volume = (spec.volumes ?? []).flatMap(({ name }, i) =>
+    isOurVolume(name) ? [conflict(['spec', 'volumes', i, 'name'], `is "${name}", which is weft's own`)] : [],
+  );
   return [...named, ...user, ...volume];
+}
+
+function conflict(path: Complaint['path'], message: string): Complaint {
+  return { path, message, advice: '', at: 'value' };
 }
 
 function restoredMetadata(metadata: PodMetadata, record: InjectRecord): PodMetadata | null | undefined {
@@ -230,15 +254,6 @@ function isOurVolume(name: string): boolean {
 }
 
 function readProbes(text: string | undefined): AppProbes {
-  return parseObject(text) as AppProbes;
-}
-
-/** What nobody wrote but us; an edited one counts as none. */
-function parseObject(text: string | undefined): object {
-  try {
-    const value: unknown = JSON.parse(text ?? '{}');
-    return typeof value === 'object' && value !== null ? value : {};
-  } catch {
-    return {};
-  }
+  const read = APP_PROBES.safeParse(parseObject(text ?? '{}'));
+  return read.success ? read.data : {};
 }

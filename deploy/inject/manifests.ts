@@ -1,6 +1,9 @@
 /** Files of Kubernetes objects: where the pods in them are, and what changes in their text. */
 import { isDeepStrictEqual } from 'node:util';
-import { type Document, isMap, isSeq, LineCounter, type Node, parseAllDocuments } from 'yaml';
+import { type Document, isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from 'yaml';
+import { formatPath, type Path, type PointAt } from '../../proxy/config/place.ts';
+import type { Complaint } from '../../proxy/config/wording.ts';
+import { isObject, type JsonObject } from '../../shared/json.ts';
 import type { Problem } from '../../shared/problem.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 import { ejectPod, type InjectRecord, injectPod, RECORD_ANNOTATION, readRecord } from './inject.ts';
@@ -48,12 +51,12 @@ export function ejectText(file: string, text: string): Result<EditedText, Proble
   });
 }
 
-type Change = (template: PodTemplate) => Result<{ readonly template: PodTemplate; readonly note: string }, string[]>;
+type Change = (template: PodTemplate) => Result<{ readonly template: PodTemplate; readonly note: string }, Complaint[]>;
 
 interface Place {
   readonly node: Node;
   readonly value: unknown;
-  readonly path: string;
+  readonly path: Path;
   readonly subject: string;
 }
 
@@ -61,12 +64,12 @@ function editText(file: string, text: string, change: Change): Result<EditedText
   const lines = new LineCounter();
   const documents = parse(text, lines);
   const problems: Problem[] = [];
-  const problemAt = (offset: number, path: string, message: string): Problem => {
+  const problemAt = (offset: number, path: Path, message: string, advice = ''): Problem => {
     const { line, col } = lines.linePos(offset);
-    return { severity: 'error', file, line, column: col, path, message, advice: '' };
+    return { severity: 'error', file, line, column: col, path: formatPath(path), message, advice };
   };
   for (const { errors } of documents) {
-    for (const error of errors) problems.push(problemAt(error.pos[0], '', error.message.split('\n')[0] as string));
+    for (const error of errors) problems.push(problemAt(error.pos[0], [], error.message.split('\n')[0] as string));
   }
   if (problems.length > 0) return err(problems);
 
@@ -74,11 +77,12 @@ function editText(file: string, text: string, change: Change): Result<EditedText
   const expected: PodTemplate[] = [];
   const edits: Edit[] = [];
   for (const place of documents.flatMap(placesOf)) {
-    const offset = place.node.range?.[0] ?? 0;
     const read = readPod(place.value);
     const changed = read.ok ? change(read.value) : read;
     if (!changed.ok) {
-      problems.push(...changed.error.map((message) => problemAt(offset, place.path, message)));
+      for (const { path, message, advice, at } of changed.error) {
+        problems.push(problemAt(offsetOf(place.node, path, at), [...place.path, ...path], message, advice));
+      }
       continue;
     }
     const { template, note } = changed.value;
@@ -98,7 +102,7 @@ function editText(file: string, text: string, change: Change): Result<EditedText
   const wrong = expected.findIndex((template, i) => !isDeepStrictEqual(result[i]?.value, template));
   if (wrong < 0) return ok({ text: edited, notes });
   return err([
-    problemAt(0, '', 'is written in a way that cannot be changed in place; write anchors and merge keys out'),
+    problemAt(0, [], 'is written in a way that cannot be changed in place; write anchors and merge keys out'),
   ]);
 }
 
@@ -137,34 +141,48 @@ function parse(text: string, lineCounter: LineCounter): Document.Parsed[] {
 /** Every pod and pod template of a document, those of a List included, in the order of the text. */
 function placesOf(document: Document.Parsed): Place[] {
   const value: unknown = document.toJS();
-  return document.contents === null ? [] : placesIn(document.contents, value, '');
+  return document.contents === null ? [] : placesIn(document.contents, value, []);
 }
 
-function placesIn(node: Node, value: unknown, path: string): Place[] {
+function placesIn(node: Node, value: unknown, path: Path): Place[] {
   if (!isMap(node) || !isObject(value)) return [];
   const kind = String(value['kind']);
   const items = node.get('items', true) as unknown;
   if (kind.endsWith('List') && isSeq(items)) {
     const values = value['items'] as unknown[];
-    return items.items.flatMap((item, i) => placesIn(item as Node, values[i], `${path}items[${i}].`));
+    return items.items.flatMap((item, i) => placesIn(item as Node, values[i], [...path, 'items', i]));
   }
   const steps = Object.hasOwn(TEMPLATES, kind) ? TEMPLATES[kind] : undefined;
   if (steps === undefined) return [];
   const template = steps.length === 0 ? node : (node.getIn(steps, true) as Node | undefined);
   if (template === undefined) return [];
   const inner = steps.reduce<unknown>((at, step) => (isObject(at) ? at[step] : undefined), value);
-  return [{ node: template, value: inner, path: path + steps.join('.'), subject: subjectOf(kind, value) }];
+  return [{ node: template, value: inner, path: [...path, ...steps], subject: subjectOf(kind, value) }];
 }
 
-function subjectOf(kind: string, value: Values): string {
+/** Where in the text the value at `path` begins, or its key; if it is absent, the nearest one around it. */
+function offsetOf(node: Node, path: Path, at: PointAt): number {
+  let found: Node = node;
+  let key: unknown = node;
+  for (const step of path) {
+    const entries: readonly unknown[] = isMap(found) || isSeq(found) ? found.items : [];
+    const entry = isSeq(found) ? entries[Number(step)] : entries.find((each) => isPair(each) && isKey(each.key, step));
+    const next = isPair(entry) ? entry.value : entry;
+    if (!isNode(next)) break;
+    key = isPair(entry) ? entry.key : next;
+    found = next;
+  }
+  const pointed = at === 'key' && isNode(key) ? key : found;
+  return pointed.range?.[0] ?? 0;
+}
+
+function isKey(key: unknown, step: PropertyKey): boolean {
+  return isScalar(key) && String(key.value) === step;
+}
+
+function subjectOf(kind: string, value: JsonObject): string {
   const metadata = isObject(value['metadata']) ? value['metadata'] : {};
   const text = (key: string): string => (typeof metadata[key] === 'string' ? metadata[key] : '');
   const shown = text('name') || text('generateName') || '(no name)';
   return `${kind} ${text('namespace') === '' ? '' : `${text('namespace')}/`}${shown}`;
-}
-
-type Values = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is Values {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,5 +1,6 @@
 /** A pod as far as injection looks at it. Everything else passes through untouched. Field names are the Kubernetes API's. */
 import { z } from 'zod';
+import { type Complaint, complaintsOf } from '../../proxy/config/wording.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 
 export interface HttpGet {
@@ -34,7 +35,11 @@ export interface Container {
   readonly readinessProbe?: Handler | null;
   readonly startupProbe?: Handler | null;
   readonly lifecycle?: { readonly postStart?: Handler | null; readonly preStop?: Handler | null } | null;
-  readonly securityContext?: { readonly runAsUser?: number; readonly [other: string]: unknown } | null;
+  readonly securityContext?: {
+    readonly runAsUser?: number;
+    readonly runAsGroup?: number;
+    readonly [other: string]: unknown;
+  } | null;
   readonly restartPolicy?: string;
   readonly env?: readonly EnvVar[] | null;
   readonly [other: string]: unknown;
@@ -49,7 +54,11 @@ export interface PodSpec {
   readonly shareProcessNamespace?: boolean | null;
   readonly restartPolicy?: string;
   readonly terminationGracePeriodSeconds?: number | null;
-  readonly securityContext?: { readonly runAsUser?: number; readonly [other: string]: unknown } | null;
+  readonly securityContext?: {
+    readonly runAsUser?: number;
+    readonly runAsGroup?: number;
+    readonly [other: string]: unknown;
+  } | null;
   readonly [other: string]: unknown;
 }
 
@@ -89,7 +98,7 @@ const handler = z
     timeoutSeconds: z.int().optional(),
   })
   .nullish();
-const user = z.looseObject({ runAsUser: z.int().optional() }).nullish();
+const user = z.looseObject({ runAsUser: z.int().optional(), runAsGroup: z.int().optional() }).nullish();
 const container = z.looseObject({
   name: z.string(),
   ports: z.array(z.looseObject({ name: z.string().optional(), containerPort: z.int() })).nullish(),
@@ -118,9 +127,9 @@ const template = z.looseObject({
   }),
 });
 
-/** The value itself if it has the shape of a pod; else a sentence for each field that has not. */
-export function readPod(value: unknown): Result<PodTemplate, string[]> {
+/** The value itself if it has the shape of a pod; else a complaint for each field that has not. */
+export function readPod(value: unknown): Result<PodTemplate, Complaint[]> {
   const parsed = template.safeParse(value);
   if (parsed.success) return ok(value as PodTemplate);
-  return err(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`));
+  return err(complaintsOf(parsed.error.issues, value));
 }

@@ -1,5 +1,6 @@
 /** How a pod's sidecar is to be: the command line's defaults, changed by the pod's annotations. */
 import { suggest } from '../../proxy/config/near.ts';
+import type { Complaint } from '../../proxy/config/wording.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 import type { Texts } from './pod.ts';
 
@@ -87,8 +88,8 @@ const OTHERS = [
   'trust-bundle',
 ];
 
-/** Each error is a line that names the annotation. */
-export function settingsOf(defaults: InjectDefaults, annotations: Texts): Result<PodSettings, string[]> {
+/** Every annotation that is wrong, in its place in the pod. */
+export function settingsOf(defaults: InjectDefaults, annotations: Texts): Result<PodSettings, Complaint[]> {
   const problems = Object.keys(annotations).filter(isUnknown).map(unknown);
   const said = (name: string): string | undefined => {
     const setting = SETTINGS.find((each) => each.name === name) as Setting;
@@ -96,7 +97,7 @@ export function settingsOf(defaults: InjectDefaults, annotations: Texts): Result
     if (written === undefined) return undefined;
     const value = annotations[written] as string;
     const wrong = setting.refuse(value);
-    if (wrong !== null) problems.push(`annotation ${written}: "${value}" ${wrong}`);
+    if (wrong !== null) problems.push(complaint(written, 'value', `is "${value}", but ${wrong}`, ''));
     return value;
   };
   const limits = { memory: said('memory-limit') ?? MEMORY_LIMIT };
@@ -139,7 +140,11 @@ function isUnknown(annotation: string): boolean {
   return !OTHERS.includes(name) && !SETTINGS.some((setting) => setting.name === name);
 }
 
-function unknown(annotation: string): string {
+function unknown(annotation: string): Complaint {
   const names = [...SETTINGS.map(({ name }) => name), ...OTHERS].map((name) => PREFIX + name);
-  return `annotation ${annotation}: is not known (${suggest(annotation, names)})`;
+  return complaint(annotation, 'key', 'unknown annotation', suggest(annotation, names));
+}
+
+function complaint(annotation: string, at: Complaint['at'], message: string, advice: string): Complaint {
+  return { path: ['metadata', 'annotations', annotation], message, advice, at };
 }

@@ -16,6 +16,7 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml';
+import { isObject, type JsonObject } from '../../shared/json.ts';
 import type { Texts } from './pod.ts';
 
 export interface Edit {
@@ -62,7 +63,7 @@ export class Splice {
     else this.replace(node, after, place);
   }
 
-  private changeMap(map: YAMLMap, before: Values, after: Values, place: readonly string[]): void {
+  private changeMap(map: YAMLMap, before: JsonObject, after: JsonObject, place: readonly string[]): void {
     for (const [key, value] of Object.entries(after)) {
       if (!Object.hasOwn(before, key)) continue;
       if (isDeepStrictEqual(before[key], value)) continue;
@@ -140,14 +141,18 @@ export class Splice {
     }
   }
 
-  private insert(collection: YAMLMap | YAMLSeq, entries: Values | readonly unknown[], where: 'front' | 'end'): void {
+  private insert(
+    collection: YAMLMap | YAMLSeq,
+    entries: JsonObject | readonly unknown[],
+    where: 'front' | 'end',
+  ): void {
     if (isFlow(collection)) this.insertFlow(collection, entries, where);
     else this.insertLines(collection, entries, where);
   }
 
   private insertLines(
     collection: YAMLMap | YAMLSeq,
-    entries: Values | readonly unknown[],
+    entries: JsonObject | readonly unknown[],
     where: 'front' | 'end',
   ): void {
     const [first] = collection.items;
@@ -165,7 +170,7 @@ export class Splice {
 
   private insertFlow(
     collection: YAMLMap | YAMLSeq,
-    entries: Values | readonly unknown[],
+    entries: JsonObject | readonly unknown[],
     where: 'front' | 'end',
   ): void {
     const [first] = collection.items;
@@ -242,12 +247,6 @@ export function applyEdits(source: string, edits: readonly Edit[]): string {
     at = end;
   }
   return pieces.join('') + source.slice(at);
-}
-
-type Values = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is Values {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** What an item of a list is known by: lists of named things keep their names, others their values. */

@@ -107,7 +107,7 @@ export class MountedCertificate implements CertificateSource {
 
   private async read(): Promise<Result<ServingCertificate, string>> {
     const files = await readFolder(this.dir);
-    if (!files.ok) return files;
+    if (!files.ok) return err(`${this.dir} ${files.error}`);
     const text = (name: string): string => files.value.find(({ path }) => path === name)?.text ?? '';
     const found = { cert: text('tls.crt'), key: text('tls.key'), ca: text('ca.crt') };
     try {

@@ -1,5 +1,6 @@
 /** The change from one JSON value to another as a JSON patch (RFC 6902). */
 import { isDeepStrictEqual } from 'node:util';
+import { isObject, type JsonObject } from '../../shared/json.ts';
 
 export type Operation =
   | { readonly op: 'add' | 'replace'; readonly path: string; readonly value: unknown }
@@ -13,7 +14,7 @@ export function jsonPatch(before: unknown, after: unknown, path = ''): Operation
   return [{ op: 'replace', path, value: after }];
 }
 
-function patchObject(before: Values, after: Values, path: string): Operation[] {
+function patchObject(before: JsonObject, after: JsonObject, path: string): Operation[] {
   const gone = Object.keys(before).filter((key) => !Object.hasOwn(after, key));
   return [
     ...gone.map((key): Operation => ({ op: 'remove', path: `${path}/${escapeKey(key)}` })),
@@ -36,16 +37,10 @@ function patchList(before: readonly unknown[], after: readonly unknown[], path: 
   return kept === before.length ? operations : [{ op: 'replace', path, value: after }];
 }
 
-type Values = Readonly<Record<string, unknown>>;
-
 /** The same thing, changed or not: lists of pods hold named things. */
 function isSame(a: unknown, b: unknown): boolean {
   if (!isObject(a) || !isObject(b)) return isDeepStrictEqual(a, b);
   return a['name'] === b['name'];
-}
-
-function isObject(value: unknown): value is Values {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** RFC 6901, section 3. */

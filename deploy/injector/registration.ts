@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { requestText } from '../../certs/request.ts';
 import { Backoff } from '../../certs/sources/backoff.ts';
 import type { Clock, Timer } from '../../shared/clock.ts';
+import { codeOf } from '../../shared/error-code.ts';
 import type { Random } from '../../shared/random.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 
@@ -88,7 +89,7 @@ export class Registration {
       token = (await readFile(join(account, 'token'), 'utf8')).trim();
       ca = await readFile(join(account, 'ca.crt'), 'utf8');
     } catch (error) {
-      return err(`${account} holds no token and ca.crt (${(error as NodeJS.ErrnoException).code ?? String(error)})`);
+      return err(`${account} holds no token and ca.crt (${codeOf(error) ?? String(error)})`);
     }
     const headers = { authorization: `Bearer ${token}`, accept: 'application/json' };
     const patching = { ...headers, 'content-type': 'application/json-patch+json' };

@@ -1,4 +1,6 @@
 /** One AdmissionReview (admission.k8s.io/v1) answered: a pod that is being made gets its sidecar as a JSON patch. */
+import { formatComplaint } from '../../proxy/config/wording.ts';
+import { isObject } from '../../shared/json.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 import { injectPod } from '../inject/inject.ts';
 import { readPod } from '../inject/pod.ts';
@@ -43,7 +45,7 @@ export function review(body: string, defaults: InjectDefaults): Result<Reviewed,
   const read = readPod(object);
   const injection = read.ok ? injectPod(read.value, defaults) : read;
   if (!injection.ok) {
-    const detail = injection.error.join('; ');
+    const detail = injection.error.map(formatComplaint).join('; ');
     const status = { code: 400, reason: 'Invalid', message: `weft: ${detail}` };
     return ok({ answer: answer({ allowed: false, status }), pod, outcome: 'refused', detail });
   }
@@ -92,10 +94,4 @@ function nameOf(object: unknown): string {
 
 function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
-}
-
-type Values = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is Values {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

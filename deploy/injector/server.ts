@@ -34,7 +34,11 @@ export class InjectorServer {
         handshakeTimeout: REQUEST_TIMEOUT_MS,
         connectionsCheckingInterval: 1000,
       },
-      (request, response) => void this.answer(request, response),
+      (request, response) =>
+        void this.answer(request, response).catch((error: unknown) => {
+          this.log({ message: 'cannot review', error: String(error) });
+          if (!response.headersSent) refuse(response, 500, 'this review cannot be answered');
+        }),
     );
     this.server.maxConnections = MAX_CONNECTIONS;
     this.server.on('tlsClientError', (_error, socket) => socket.destroy());

@@ -2,15 +2,17 @@
 import { formatProblem } from '../../shared/problem.ts';
 import type { Self } from '../config/compile.ts';
 import type { Snapshot } from '../config/snapshot.ts';
-import { diffSnapshots, type PolicyChange } from './diff.ts';
+import { diffSnapshots, type PolicyChange, SERVICE_PORT } from './diff.ts';
 import { compileFolder } from './explain-cli.ts';
-import { EXIT_USAGE, type Output, parseFlags, refuseUsage } from './flags.ts';
+import { EXIT_USAGE, type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
 
 const USAGE = 'usage: weft diff OLD NEW [--namespace NAME] [--json]';
 /** As `diff` has it: 0 no change, 1 changes, 2 trouble. */
 const EXIT_CHANGES = 1;
 
 export async function runDiff(args: readonly string[], output: Output): Promise<number> {
+  const helped = tellUsage(args, output, USAGE);
+  if (helped !== null) return helped;
   const flags = parseFlags(args, { namespace: 'value', json: 'switch' });
   if (typeof flags === 'string') return refuseUsage(output, flags, USAGE);
   const [old, next, ...more] = flags.words;
@@ -51,6 +53,7 @@ function requestsText({ requests }: PolicyChange): string {
 }
 
 function changeText({ what, before, after }: PolicyChange): string {
+  if (what === SERVICE_PORT) return `${what} ${before === null ? 'added' : 'removed'}`;
   if (before === null) return `${what} added: ${after}`;
   return after === null ? `${what} removed: was ${before}` : `${what}: ${before} → ${after}`;
 }

@@ -12,6 +12,9 @@ import { compareFacts, type FactChange, type Facts } from './facts.ts';
 import { OfflineLink } from './offline.ts';
 import { type Probe, probesOf, probeText } from './probes.ts';
 
+/** `what` of a change that says no more than that a Service port came or went. */
+export const SERVICE_PORT = 'Service port';
+
 /** One change; `weft diff --json` is a list of them. */
 export interface PolicyChange {
   /** `mesh`, `inbound`, `authorization`, `telemetry`, or a Service port as `namespace/name:port`. */
@@ -76,7 +79,7 @@ function factsOf({ service, port, cluster }: PortView): Facts {
 }
 
 function presence(subject: string, was: boolean): PolicyChange {
-  return { subject, requests: [], what: 'Service port', before: was ? 'there' : null, after: was ? null : 'there' };
+  return { subject, requests: [], what: SERVICE_PORT, before: was ? 'there' : null, after: was ? null : 'there' };
 }
 
 /** Requests that fare differently, those that change alike together. */

@@ -65,6 +65,13 @@ export interface Output {
 export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
 
+/** The exit code where `--help` stands among the arguments, after the usage was told; null where it does not. */
+export function tellUsage(args: readonly string[], output: Output, usage: string): number | null {
+  if (!args.includes('--help')) return null;
+  output.out(usage);
+  return 0;
+}
+
 /** Tells what is wrong with a command line, and answers the exit code for it. */
 export function refuseUsage(output: Output, wrong: string, usage: string): number {
   output.err(wrong);

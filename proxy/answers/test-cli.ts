@@ -2,7 +2,7 @@
 import { formatProblem } from '../../shared/problem.ts';
 import { compileDocuments, type Self } from '../config/compile.ts';
 import { decodeFolder } from '../config/sources.ts';
-import { EXIT_FAILED, type Output, parseFlags, refuseUsage } from './flags.ts';
+import { EXIT_FAILED, type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
 import { runPolicyTests, type TestReport } from './test-run.ts';
 
 const USAGE = 'usage: weft test DIR [--namespace NAME]';
@@ -17,6 +17,8 @@ export async function testFolder(dir: string, self: Self): Promise<TestReport> {
 
 /** The exit code: 0 where every expectation holds, 1 where one does not or a file is wrong, 2 usage. */
 export async function runTest(args: readonly string[], output: Output): Promise<number> {
+  const helped = tellUsage(args, output, USAGE);
+  if (helped !== null) return helped;
   const flags = parseFlags(args, { namespace: 'value' });
   if (typeof flags === 'string') return refuseUsage(output, flags, USAGE);
   const [dir, ...more] = flags.words;

@@ -3,7 +3,7 @@
 import { formatProblem, type Problem } from '../../shared/problem.ts';
 import { compileDocuments, type Self } from '../config/compile.ts';
 import { decodeFolder } from '../config/sources.ts';
-import { EXIT_FAILED, type Output, parseFlags, refuseUsage } from './flags.ts';
+import { EXIT_FAILED, type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
 import { lint } from './lint.ts';
 
 /** By file and line; warnings only where there is no error, since most would only repeat it. */
@@ -17,6 +17,8 @@ const USAGE = 'usage: weft validate DIR [--namespace NAME] [--strict]';
 
 /** The exit code: 0 (warnings printed), 1 errors, 2 usage, with `--strict` 3 for warnings (CONTRACT). */
 export async function runValidate(args: readonly string[], output: Output): Promise<number> {
+  const helped = tellUsage(args, output, USAGE);
+  if (helped !== null) return helped;
   const flags = parseFlags(args, { namespace: 'value', strict: 'switch' });
   if (typeof flags === 'string') return refuseUsage(output, flags, USAGE);
   const [dir, ...more] = flags.words;

@@ -1,8 +1,9 @@
 /** The command line of `weft proxy`: one table of flags, from which parsing, environment, defaults and `--help` come. */
 import { readFileSync } from 'node:fs';
 import { type HostPort, parseHostPort } from '../../shared/address.ts';
+import { codeOf } from '../../shared/error-code.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
-import { suggest } from './near.ts';
+import { nearest, suggest } from './near.ts';
 
 export interface Bootstrap {
   readonly policy: string;
@@ -46,8 +47,11 @@ const hostPort = (value: string): string | null =>
   parseHostPort(value) === null ? 'must be HOST:PORT, e.g. 127.0.0.1:15001 or [::]:15006' : null;
 const oneOf =
   (...words: readonly string[]): Flag['refuse'] =>
-  (value) =>
-    words.includes(value) ? null : `must be ${words.join(', ')}: ${suggest(value, words)}`;
+  (value) => {
+    if (words.includes(value)) return null;
+    const near = nearest(value, words);
+    return `must be ${words.slice(0, -1).join(', ')} or ${words.at(-1)}${near === null ? '' : `: did you mean ${near}?`}`;
+  };
 const whole =
   (least: number, most: number): Flag['refuse'] =>
   (value) =>
@@ -251,7 +255,7 @@ function readLabels(file: string | null, problems: string[]): Record<string, str
     if (parsed.ok) return parsed.value;
     problems.push(`--labels ${file}:${parsed.error}: is no line of the form key="value"`);
   } catch (error) {
-    problems.push(`--labels ${file}: cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    problems.push(`--labels ${file}: cannot be read: ${codeOf(error) ?? String(error)}`);
   }
   return {};
 }

@@ -19,6 +19,9 @@ export interface ConnectionRule {
   readonly totalWeight: number;
 }
 
+/** RFC 1035 section 2.3.4: no name of a host is longer, however long what a ClientHello holds. */
+const MAX_NAME = 255;
+
 export class ConnectionRoutes {
   /** False where every connection fares alike: then its first bytes need not be waited for. */
   readonly readsServerName: boolean;
@@ -41,6 +44,7 @@ export class ConnectionRoutes {
     if (serverName === null) return null;
     const exact = this.exact.get(serverName);
     if (exact !== undefined) return exact;
+    if (serverName.length > MAX_NAME) return this.any;
     // The wildcard stands for at least one label.
     for (let dot = serverName.indexOf('.', 1); dot > 0; dot = serverName.indexOf('.', dot + 1)) {
       const found = this.wildcards.get(serverName.slice(dot));

@@ -104,6 +104,9 @@ function refusalOf(file: string, text: string): Problem | null {
   return null;
 }
 
+/** Known to `weft test` alone, which decodes with kinds of its own (answers/policy-test.ts). */
+const TEST_KIND = 'PolicyTest';
+
 const TOO_LARGE = 'writes out too many fields';
 
 function wholeFile(file: string, message: string, advice: string): Problem {
@@ -230,6 +233,7 @@ class PartReader {
       this.reportUnknown(apiVersion, name, place);
       return;
     }
+    this.checkAnnotations(value, place);
     const stripped = withoutIgnored(value, name);
     const result = kind.schema.safeParse(stripped);
     if (!result.success) {
@@ -238,14 +242,15 @@ class PartReader {
       }
       return;
     }
-    this.checkAnnotations(result.data, place);
     this.documents.push({ kind, value: result.data, place });
   }
 
   private reportUnknown(apiVersion: string, name: string, place: Place): void {
     const message = `${name} of ${apiVersion} is not supported`;
     const other = this.kinds.find(({ kind }) => kind === name);
-    if (NOT_YET.includes(name)) this.report(place, ['kind'], `${message} yet`);
+    if (name === TEST_KIND && other === undefined)
+      this.report(place, ['kind'], `${name} belongs into a file *.test.yaml`);
+    else if (NOT_YET.includes(name)) this.report(place, ['kind'], `${message} yet`);
     else if (other !== undefined) this.report(place, ['apiVersion'], message, `write apiVersion: ${other.apiVersion}`);
     else
       this.report(
@@ -259,8 +264,10 @@ class PartReader {
       );
   }
 
-  private checkAnnotations({ metadata }: Envelope, place: Place): void {
-    for (const name of Object.keys(metadata.annotations)) {
+  /** Of the document as it is written, so that a slip in a name is told whatever else is wrong. */
+  private checkAnnotations(value: object, place: Place): void {
+    const { metadata } = value as { metadata?: { annotations?: object | null } | null };
+    for (const name of Object.keys(metadata?.annotations ?? {})) {
       if (!name.startsWith('weft.dev/') || OWN_ANNOTATIONS.includes(name)) continue;
       const path = ['metadata', 'annotations', name];
       this.report(place, path, 'unknown annotation', suggest(name, OWN_ANNOTATIONS), 'key');

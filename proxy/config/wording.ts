@@ -1,13 +1,18 @@
 /** From zod's issues to sentences an operator can act on. */
 import type { z } from 'zod';
 import { nearest, suggest } from './near.ts';
-import type { Path, PointAt } from './place.ts';
+import { formatPath, type Path, type PointAt } from './place.ts';
 
 export interface Complaint {
   readonly path: Path;
   readonly message: string;
   readonly advice: string;
   readonly at: PointAt;
+}
+
+/** One sentence, for where there is no line to point at: `spec.ports[0].port: must be at most 65535`. */
+export function formatComplaint({ path, message, advice }: Complaint): string {
+  return `${formatPath(path)}: ${message}${advice === '' ? '' : ` (${advice})`}`;
 }
 
 /** What is wrong with `value`, in the order of the schema; an unknown field is one complaint each. */

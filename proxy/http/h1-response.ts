@@ -39,7 +39,7 @@ export function isInterim(status: number): boolean {
 }
 
 /** True if the connection becomes a tunnel after this head. */
-export function isTunnel(method: string, status: number): boolean {
+function isTunnel(method: string, status: number): boolean {
   return status === 101 || (method === 'CONNECT' && status >= 200 && status < 300);
 }
 

@@ -14,7 +14,7 @@ export const AUTHORITY = 3;
 export const PATH = 4;
 export const PROTOCOL = 5;
 export const STATUS = 6;
-export const UNKNOWN_PSEUDO = 7;
+const UNKNOWN_PSEUDO = 7;
 /** Up to here names begin with a colon. */
 export const LAST_PSEUDO = 7;
 export const HOST = 8;

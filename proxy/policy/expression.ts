@@ -10,7 +10,7 @@
 export const EXPRESSION = 'RegularExpression';
 
 /** Instructions of a compiled expression; Envoy's own bound (`re2.max_program_size.error_level`), for the same reason. */
-export const MAX_PROGRAM_SIZE = 100;
+const MAX_PROGRAM_SIZE = 100;
 
 /** A compiled expression. */
 export interface Expression {

@@ -20,7 +20,7 @@ const PROTECTED: ReadonlySet<string> = new Set([
 ]);
 
 /** True for fields that no policy may set, add or remove. Any case. */
-export function isProtectedField(name: string): boolean {
+function isProtectedField(name: string): boolean {
   const lower = name.toLowerCase();
   return PROTECTED.has(lower) || lower.startsWith('weft-') || lower.startsWith(':');
 }

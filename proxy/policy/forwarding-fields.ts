@@ -24,7 +24,7 @@ const NONE: readonly string[] = [];
 const MAX_REQUEST_ID = 128;
 
 /** Between sidecars: what the first caller spoke, where the hop between them does not show it. */
-export const ORIGIN = 'weft-origin';
+const ORIGIN = 'weft-origin';
 /** Time left for the request, in milliseconds. */
 export const DEADLINE = 'weft-deadline-ms';
 /** Sent from the second attempt on: whoever gets it does not multiply attempts by its own. */

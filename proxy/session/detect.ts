@@ -34,7 +34,7 @@ const SP = 0x20;
 const METHODS: ReadonlySet<string> = new Set('GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH'.split(' '));
 const LONGEST_METHOD = 'CONNECT'.length;
 /** In a first line that may be a request's, whatever stands around it. */
-const HTTP_VERSION = /http\/[0-9]/i;
+const HTTP_VERSION = /http\//i;
 const TLS_HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
 const RECORD_HEADER = 5;
@@ -86,9 +86,17 @@ function detectH1(bytes: Buffer): Detected {
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i] as number;
     if (byte === LF) return HTTP_VERSION.test(bytes.toString('latin1', 0, i)) ? H1 : OPAQUE;
-    if (byte < SP && !isBlank(byte)) return OPAQUE;
+    // There are servers that read on over control bytes; behind a word and a blank the parser refuses what they would take.
+    if (byte < SP && !isBlank(byte)) return beginsWithWord(bytes) ? H1 : OPAQUE;
   }
   return bytes.length > MAX_LINE ? H1 : MORE;
+}
+
+/** A token, and a blank behind it. */
+function beginsWithWord(bytes: Buffer): boolean {
+  let at = 0;
+  while (at < bytes.length && isMethodByte(bytes[at] as number)) at++;
+  return at > 0 && at < bytes.length && isBlank(bytes[at] as number);
 }
 
 function beginsWithMethod(bytes: Buffer): boolean {

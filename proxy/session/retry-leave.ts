@@ -25,7 +25,7 @@ export function refusalToFollow(
 }
 
 /** May it be sent twice though the first may have been acted on? By its method, or by its key with policy's leave. */
-export function isRepeatable({ method, fields }: RequestHead, policy: RetryPolicy): boolean {
+function isRepeatable({ method, fields }: RequestHead, policy: RetryPolicy): boolean {
   return isIdempotent(method) || (policy.idempotencyKey && fields.has('idempotency-key'));
 }
 

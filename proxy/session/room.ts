@@ -40,6 +40,8 @@ export class Room implements Draining {
   openRequests = 0;
   /** Connections whose protocol is not known yet, and those that speak HTTP or opaque bytes. */
   readonly sniffing: Set<Closable> = new Set<Closable>();
+  /** Whose TLS is not done yet. */
+  readonly handshakes: Map<object, Closable> = new Map<object, Closable>();
   readonly sessions: Set<Closable> = new Set<Closable>();
   readonly tunnels: Set<Reporting> = new Set<Reporting>();
   /** Series of requests that reached no cluster. */
@@ -56,7 +58,7 @@ export class Room implements Draining {
   }
 
   get open(): number {
-    return this.sniffing.size + this.sessions.size + this.tunnels.size;
+    return this.sniffing.size + this.handshakes.size + this.sessions.size + this.tunnels.size;
   }
 
   get busy(): number {
@@ -80,6 +82,7 @@ export class Room implements Draining {
   }
 
   destroyAll(): void {
-    for (const open of [...this.sniffing, ...this.sessions, ...this.tunnels]) open.destroy();
+    const all = [...this.sniffing, ...this.handshakes.values(), ...this.sessions, ...this.tunnels];
+    for (const open of all) open.destroy();
   }
 }

@@ -41,6 +41,8 @@ export interface Sniffed {
 export interface SniffPlan {
   /** Milliseconds without a byte after which `dial` is asked for; null: never, as long as it may take. */
   readonly silenceMs: number | null;
+  /** PROXY headers are read; a peer is who its certificate says, whatever bytes it passes on. */
+  readonly mayForward: boolean;
   /** The server that opaque bytes would go to, not started; or why there is none. */
   dial(arrival: Arrival): OpaqueDial | Failure;
   decided(sniffed: Sniffed): void;
@@ -143,7 +145,9 @@ class Sniff implements Closable, TurnEnd, OpaqueDialEvents {
 
   private readForwarded(bytes: Buffer): void {
     const { arrival, room } = this;
-    if (this.isForwarded) {
+    if (!this.plan.mayForward) {
+      this.refuse(FAILURES.proxyProtocolRefused, 'a mesh peer is who its certificate says');
+    } else if (this.isForwarded) {
       this.refuse(FAILURES.proxyProtocolMalformed, 'a second header');
     } else if (room.snapshot?.trustsForwarder(arrival.sourceAddress) !== true) {
       this.refuse(FAILURES.proxyProtocolRefused, 'not a trusted forwarder');

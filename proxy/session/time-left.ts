@@ -10,7 +10,7 @@ import { grpcTimeoutMs } from './grpc.ts';
 const SWITCHING = 101;
 
 /** Milliseconds that the caller leaves: its sidecar's word, or its own `grpc-timeout`, the shorter; 0 if neither says. */
-export function callerLeftMs(head: RequestHead, grpc: boolean): number {
+function callerLeftMs(head: RequestHead, grpc: boolean): number {
   const own = grpc ? grpcTimeoutMs(head) : 0;
   if (head.leftMs < 0) return own;
   // None left is what the least that a timer can hold stands for.

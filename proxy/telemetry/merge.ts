@@ -7,7 +7,7 @@ const NAME = '[a-zA-Z_:][a-zA-Z0-9_:]*';
 const COMMENT = new RegExp(`^#[ \\t]+(HELP|TYPE)[ \\t]+(${NAME})(?:[ \\t]+(.*))?$`);
 const LABELS = '\\{(?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\\\\n]|\\\\.)*",?)*\\}';
 const NUMBER = '[+-]?(?:[0-9]+\\.?[0-9]*|\\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?[Ii]nf|NaN';
-const SAMPLE = new RegExp(`^((${NAME})[ \\t]*(?:${LABELS})?)[ \\t]+(?:${NUMBER})(?:[ \\t]+-?[0-9]+)?[ \\t]*$`);
+const SAMPLE = new RegExp(`^((${NAME})(?:[ \\t]*${LABELS})?)[ \\t]+(?:${NUMBER})(?:[ \\t]+-?[0-9]+)?[ \\t]*$`);
 const TYPES = new Set(['counter', 'gauge', 'histogram', 'summary', 'untyped']);
 const SUFFIX = /_(?:bucket|sum|count)$/;
 

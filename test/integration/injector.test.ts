@@ -168,8 +168,22 @@ describe('the webhook', () => {
     const wrong = { ...sent, request: { ...sent.request, object: { ...sent.request.object, metadata } } };
     expect(await answerTo(port, wrong)).toMatchObject({
       allowed: false,
-      status: { code: 400, message: 'weft: annotation weft.dev/cpu: "lots" must be a quantity such as 100m or 128Mi' },
+      status: {
+        code: 400,
+        message: 'weft: metadata.annotations["weft.dev/cpu"]: is "lots", but must be a quantity such as 100m or 128Mi',
+      },
     });
+  });
+
+  test.each([
+    ['a record in another shape', { 'weft.dev/injected': '{"absent":1}' }],
+    ['a record that is no object', { 'weft.dev/injected': '[[]]' }],
+  ])('survives %s of its own, which anybody can write into a pod', async (_what, annotations) => {
+    const sent = review('pod-1.29.json');
+    const metadata = { ...sent.request.object.metadata, annotations };
+    const forged = { ...sent, request: { ...sent.request, object: { ...sent.request.object, metadata } } };
+    expect(await answerTo(port, forged)).toMatchObject({ uid: sent.request.uid, allowed: true });
+    expect(await call(port, '/healthz', null)).toEqual({ status: 200, body: 'ok\n' });
   });
 
   test('says on /healthz that it is there', async () => {

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { VERSION } from '../../proxy/version.ts';
 import { importsOf } from '../support/imports.ts';
 import { olderNodes, stripFlags } from '../support/nodes.ts';
 import { skip } from '../support/skips.ts';
@@ -16,6 +17,11 @@ test('an older Node that strips types is refused with one sentence before anythi
   expect(stderr).toMatch(/^weft needs Node 26\.10 or later, this is [0-9.]+: [^\n]+\n$/);
   expect(stdout).toBe('');
   expect(status).toBe(1);
+});
+
+test('weft --version prints the version and nothing else', () => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, '--version'], { encoding: 'utf8' });
+  expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: `${VERSION}\n`, stderr: '' });
 });
 
 test('main.ts imports nothing before its check of the version that an older Node could lack', () => {

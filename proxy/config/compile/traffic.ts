@@ -292,9 +292,9 @@ function hashOn(hash: NonNullable<LoadBalancer['consistentHash']>): HashSpec {
 function backOff(
   given: { readonly baseInterval?: number | undefined; readonly maxInterval?: number | undefined } | undefined,
 ): Given<RetryRulesSpec> {
-  const base = given?.baseInterval;
-  const longest = given?.maxInterval ?? (base === undefined ? undefined : base * 10);
-  return { backOffMs: base, maxBackOffMs: longest };
+  const first = given?.baseInterval;
+  const longest = given?.maxInterval ?? (first === undefined ? undefined : first * 10);
+  return { backOffMs: first, maxBackOffMs: longest };
 }
 
 function adaptiveConcurrency(

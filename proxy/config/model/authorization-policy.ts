@@ -51,7 +51,7 @@ export interface AuthorizationPolicy extends Envelope {
 }
 
 /** Attributes of a connection, under Istio's names ("Authorization Policy Conditions"). */
-export const CONDITION_KEYS = [
+const CONDITION_KEYS = [
   'source.ip',
   'source.namespace',
   'source.principal',

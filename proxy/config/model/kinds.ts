@@ -13,7 +13,7 @@ import { service } from './service.ts';
 import { telemetry } from './telemetry.ts';
 import { trafficPolicy } from './traffic-policy.ts';
 
-/** Kinds of the contract whose room is not built yet, and what stands near them: refused by name. */
+/** Kinds that people mount and weft does not act on yet: refused by name, since skipping them would change what is allowed. */
 export const NOT_YET: readonly string[] = ['RequestAuthentication'];
 
 export const KINDS: readonly Kind<Envelope>[] = [

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { complain, label, object, port, subdomain } from './field.ts';
 
-export const GATEWAY_GROUP = 'gateway.networking.k8s.io';
+const GATEWAY_GROUP = 'gateway.networking.k8s.io';
 export const GATEWAY_VERSION: string = `${GATEWAY_GROUP}/v1`;
 
 export interface ParentRef {

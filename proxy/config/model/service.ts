@@ -26,7 +26,7 @@ export interface Service extends Envelope {
 }
 
 /** The values of `appProtocol` that weft knows; another one is refused, because guessing would change what is called. */
-export const APP_PROTOCOLS: readonly string[] = [
+const APP_PROTOCOLS: readonly string[] = [
   'http',
   'http2',
   'grpc',

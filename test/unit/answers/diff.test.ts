@@ -133,14 +133,7 @@ describe('a change is told of', () => {
       'Services and ports',
       service('a') + service('c'),
       service('a', '{ports: [{port: 80, name: http}, {port: 81, name: http-x}]}') + service('d'),
-      [
-        'shop/a:81',
-        '  Service port added: there',
-        'shop/c:80',
-        '  Service port removed: was there',
-        'shop/d:80',
-        '  Service port added: there',
-      ],
+      ['shop/a:81', '  Service port added', 'shop/c:80', '  Service port removed', 'shop/d:80', '  Service port added'],
     ],
     [
       'mutual TLS, limits and the balancer',
@@ -211,6 +204,10 @@ describe('weft diff', () => {
     const { code, err } = await run(...dirs);
     expect(code).toBe(2);
     expect(err).toEqual([`${dirs[1]}: a.yaml:1:1: apiVersion: is required (e.g. v1)`]);
+  });
+
+  it('tells its usage for --help, and exits 0', async () => {
+    expect(await run('--help')).toEqual({ code: 0, out: [expect.stringContaining('usage: weft diff')], err: [] });
   });
 
   it.each([[[]], [['a']], [['a', 'b', 'c']], [['a', 'b', '--strict']]])(

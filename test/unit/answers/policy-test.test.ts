@@ -108,7 +108,7 @@ describe('weft test', () => {
     expect((await run(dir)).out).toEqual(['b.test.yaml:2:7: kind: Service of v1 is not supported (one of PolicyTest)']);
     rmSync(join(dir, 'b.test.yaml'));
     writeFileSync(join(dir, 'c.yaml'), 'apiVersion: weft.dev/v1\nkind: PolicyTest\nmetadata: {name: t}\n');
-    expect((await run(dir)).out[0]).toContain('c.yaml:2:7: kind: PolicyTest of weft.dev/v1 is not supported');
+    expect((await run(dir)).out[0]).toContain('c.yaml:2:7: kind: PolicyTest belongs into a file *.test.yaml');
   });
 
   it('tells the problems of the policy instead where there are any', async () => {
@@ -117,6 +117,10 @@ describe('weft test', () => {
     const { code, out, err } = await run(dir);
     expect([code, err]).toEqual([1, ['0 passed, 0 failed']]);
     expect(out).toEqual(['broken.yaml:1:1: apiVersion: is required (e.g. v1)']);
+  });
+
+  it('tells its usage for --help, and exits 0', async () => {
+    expect(await run('--help')).toEqual({ code: 0, out: [expect.stringContaining('usage: weft test')], err: [] });
   });
 
   it.each([[[]], [['a', 'b']], [['a', '--names', 'x']]])('exits 2 with the usage for %j', async (args) => {

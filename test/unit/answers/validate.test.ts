@@ -54,7 +54,11 @@ describe('weft validate', () => {
   it('exits 1 for a folder that is not there', async () => {
     const { code, out } = await run(join(dir, 'nowhere'));
     expect(code).toBe(1);
-    expect(out[0]).toContain('nowhere');
+    expect(out).toEqual([`${join(dir, 'nowhere')}: does not exist`]);
+  });
+
+  it('tells its usage for --help, and exits 0', async () => {
+    expect(await run('--help')).toEqual({ code: 0, out: [expect.stringContaining('usage: weft validate')], err: [] });
   });
 
   it.each([

@@ -169,6 +169,13 @@ describe('weft ca', () => {
     expect(err).toContain('usage: weft ca init DIR');
   });
 
+  it.each([['--help'], ['init', '--help'], ['issue', '--help'], ['serve', '--help']])(
+    'tells its usage for %s %s, and exits 0',
+    async (...args) => {
+      expect(await ca(...args)).toEqual({ code: 0, out: expect.stringContaining('usage: weft ca init DIR'), err: '' });
+    },
+  );
+
   it('exits 1 where there is no CA, naming the way to one', async () => {
     const result = await ca('issue', join(dir, 'none'), '--spiffe-id', spiffeId, '--out', join(dir, 'x'));
     expect(result).toMatchObject({ code: 1, err: expect.stringContaining('weft ca init') });

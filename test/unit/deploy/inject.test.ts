@@ -9,6 +9,7 @@ import { ejectPod, injectPod } from '../../../deploy/inject/inject.ts';
 import { ejectText, injectText } from '../../../deploy/inject/manifests.ts';
 import type { Container, PodSpec, PodTemplate } from '../../../deploy/inject/pod.ts';
 import { DEFAULTS, type InjectDefaults } from '../../../deploy/inject/settings.ts';
+import { formatComplaint } from '../../../proxy/config/wording.ts';
 
 const CLASSIC: InjectDefaults = { ...DEFAULTS, nativeSidecar: false };
 
@@ -58,33 +59,43 @@ describe('who gets a sidecar', () => {
   });
 
   test.each([
-    ['a name of ours', { containers: [{ name: 'weft' }] }, "container weft: the name is weft's own"],
+    ['a name of ours', { containers: [{ name: 'weft' }] }, 'spec.containers[0].name: is "weft", which is weft\'s own'],
     [
       "weft's user",
       { containers: [{ name: 'app', securityContext: { runAsUser: 1337 } }] },
-      "container app: runAsUser 1337 is weft's own, its traffic would pass by the mesh",
+      "spec.containers[0]: has runAsUser 1337, weft's own: its traffic would pass by the mesh",
     ],
     [
       "weft's user for the whole pod",
       { securityContext: { runAsUser: 1337 } },
-      "container app: runAsUser 1337 is weft's own, its traffic would pass by the mesh",
+      "spec.containers[0]: has runAsUser 1337, weft's own: its traffic would pass by the mesh",
     ],
-    ['a volume of ours', { volumes: [{ name: 'weft-token' }] }, "volume weft-token: the name is weft's own"],
+    [
+      "weft's group",
+      { containers: [{ name: 'app', securityContext: { runAsGroup: 1337 } }] },
+      "spec.containers[0]: has runAsGroup 1337, weft's own: its traffic would pass by the mesh",
+    ],
+    [
+      'a volume of ours',
+      { volumes: [{ name: 'weft-token' }] },
+      'spec.volumes[0].name: is "weft-token", which is weft\'s own',
+    ],
   ])('a pod that has %s is refused', (_case, spec, problem) => {
-    expect(injectPod(pod(spec as Partial<PodSpec>), DEFAULTS)).toEqual({ ok: false, error: [problem] });
+    const refused = injectPod(pod(spec), DEFAULTS);
+    expect(refused.ok ? [] : refused.error.map(formatComplaint)).toEqual([problem]);
   });
 
   test.each([
-    ['weft.dev/cpu', 'much', '"much" must be a quantity such as 100m or 128Mi'],
-    ['sidecar.istio.io/proxyMemory', '1 GB', '"1 GB" must be a quantity such as 100m or 128Mi'],
-    ['weft.dev/native-sidecar', 'yes', '"yes" must be "true" or "false"'],
-    ['weft.dev/nativ-sidecar', 'true', 'is not known (did you mean weft.dev/native-sidecar?)'],
-    ['weft.dev/certificates', 'Secret!', '"Secret!" must be the name of an object'],
+    ['weft.dev/cpu', 'much', 'is "much", but must be a quantity such as 100m or 128Mi'],
+    ['sidecar.istio.io/proxyMemory', '1 GB', 'is "1 GB", but must be a quantity such as 100m or 128Mi'],
+    ['weft.dev/native-sidecar', 'yes', 'is "yes", but must be "true" or "false"'],
+    ['weft.dev/nativ-sidecar', 'true', 'unknown annotation (did you mean weft.dev/native-sidecar?)'],
+    ['weft.dev/certificates', 'Secret!', 'is "Secret!", but must be the name of an object'],
   ])('annotation %s: "%s" is refused with what to write', (name, value, problem) => {
-    expect(injectPod(pod({}, { [name]: value }), DEFAULTS)).toEqual({
-      ok: false,
-      error: [`annotation ${name}: ${problem}`],
-    });
+    const refused = injectPod(pod({}, { [name]: value }), DEFAULTS);
+    expect(refused.ok ? [] : refused.error.map(formatComplaint)).toEqual([
+      `metadata.annotations["${name}"]: ${problem}`,
+    ]);
   });
 
   test('the annotations of weft init are left to it', () => {
@@ -244,7 +255,7 @@ describe('files', () => {
 
   test.each([
     ['that is no YAML', 'a: b: c\n', /^x.yaml:1:\d+: .*mapping/i],
-    ['without containers', 'kind: Pod\nspec: {}\n', /^x.yaml:1:1: spec.containers: /],
+    ['without containers', 'kind: Pod\nspec: {}\n', /^x.yaml:2:7: spec.containers: is required$/],
     [
       'whose template is an alias',
       'a: &t { spec: { containers: [{ name: app }] } }\nkind: Deployment\nspec: { template: *t }\n',
@@ -253,7 +264,17 @@ describe('files', () => {
     [
       'with a bad annotation',
       text.replace('name: p', 'name: p, annotations: { weft.dev/cpu: x }'),
-      /^x.yaml:3:\d+|^x.yaml:1:1/,
+      /^x.yaml:3:51: metadata.annotations\["weft.dev\/cpu"\]: is "x", but must be a quantity such as 100m or 128Mi$/,
+    ],
+    [
+      'with an annotation that is no text',
+      text.replace('name: p', 'name: p, annotations: { weft.dev/cpu: 2 }'),
+      /^x.yaml:3:51: metadata.annotations\["weft.dev\/cpu"\]: must be text, not number 2 \(in quotes: "2"\)$/,
+    ],
+    [
+      'with an annotation nobody knows in the template of a List',
+      `kind: List\nitems:\n- kind: Deployment\n  spec:\n    template:\n      metadata:\n        annotations:\n          weft.dev/cpuu: "1"\n      spec: { containers: [{ name: a }] }\n`,
+      /^x.yaml:8:11: items\[0\].spec.template.metadata.annotations\["weft.dev\/cpuu"\]: unknown annotation \(did you mean weft.dev\/cpu\?\)$/,
     ],
   ])('a file %s is refused with its place', (_case, bad, problem) => {
     const lines: string[] = [];

@@ -141,3 +141,15 @@ test('any bytes are judged without an exception, and a decision stays when more 
     { numRuns: 1_000, seed: 5 },
   );
 });
+
+test.each([
+  'PROPFIND /\u0001 HTTP/1.1\r\nHost: a\r\n\r\n',
+  'PURGE /\u0000 HTTP/1.1\r\n\r\n',
+  'MOVE / HTTP/+1.1\r\n\r\n',
+])('a request line that some server would take is HTTP, for its parser to refuse: %j', (line) => {
+  expect(detect(Buffer.from(line, 'latin1')).protocol).toBe('h1');
+});
+
+test('a word with control bytes behind it and no blank is opaque at once', () => {
+  expect(detect(Buffer.from('abc\u0000\u0001', 'latin1')).protocol).toBe('opaque');
+});
