@@ -10,6 +10,7 @@ import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
 import type { Identity } from '../../certs/identity.ts';
 import { type TrustSettings, verifyPeer } from '../../certs/verify.ts';
+import { codeOf } from '../../shared/error-code.ts';
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { ok, type Result } from '../../shared/result.ts';
 import type { Arrival } from './arrival.ts';
@@ -148,14 +149,10 @@ export function judge(
   });
 }
 
-export function codeOf(error: Error): string {
-  return (error as NodeJS.ErrnoException).code ?? '';
-}
-
 /** One short line of an error, fit for a log field. */
 export function detailOf(error: Error): string {
   const code = codeOf(error);
-  return (code === '' ? error.message : `${code} ${error.message}`)
+  return (code === null ? error.message : `${code} ${error.message}`)
     .replaceAll(/[^\x20-\x7e]+/g, ' ')
     .slice(0, MAX_ALERT_DETAIL);
 }

@@ -21,7 +21,7 @@ const OUTBOX_BYTES = 65_536 + 16_384;
 const WORTH_A_WRITE = 65_536;
 /** Reads in a turn from which on their writes are collected. */
 const MANY_READS = 4;
-/** While they are not collected, one read in so many looks at how many its turn has; a power of two. */
+/** While they are not collected, one read in so many looks at how many its turn has. */
 const LOOK_EVERY = 64;
 
 /** Where an outbox delivers. */
@@ -80,7 +80,7 @@ export class Outbox {
       // Who is told of congestion may append: again, until there is room.
       while (this.length > 0 && this.length + text.length > OUTBOX_BYTES) this.flush();
       if (text.length > OUTBOX_BYTES) {
-        if (!owner.socket.write(Buffer.from(text, 'latin1'))) owner.onCongested();
+        if (!this.write(owner, Buffer.from(text, 'latin1'))) owner.onCongested();
         return;
       }
       this.switchTo(owner);

@@ -4,10 +4,11 @@
  */
 import { connect as connectTcp, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { codeOf } from '../../shared/error-code.ts';
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { Deadline } from '../net/deadline.ts';
 import type { IoThread } from '../net/io-thread.ts';
-import { codeOf, detailOf, type MeshPeer } from '../net/mesh-tls.ts';
+import { detailOf, type MeshPeer } from '../net/mesh-tls.ts';
 import { readBuffer } from '../net/raw-reads.ts';
 import { Transport, type TransportOwner } from '../net/transport.ts';
 import type { Endpoint, SessionTicket } from './endpoint.ts';

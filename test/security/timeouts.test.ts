@@ -31,6 +31,7 @@ import { wordOf } from '../integration/mesh.ts';
 import { type RawBackend, startRawBackend } from '../support/backend.ts';
 import { openClient, type RawClient } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
+import { OPEN_SNAPSHOT } from '../support/snapshot.ts';
 
 const MIB = 1024 * 1024;
 /** How late a session may notice: it looks at its clock every so often. */
@@ -61,28 +62,7 @@ beforeEach(async () => {
       () => destination,
     ),
   );
-  room.snapshot = new LinkedSnapshot(
-    {
-      hash: '',
-      mesh: {
-        trustDomain: 'cluster.local',
-        trustDomainAliases: [],
-        clusterDomain: 'cluster.local',
-        rootNamespace: 'istio-system',
-        outboundTrafficPolicy: 'ALLOW_ANY',
-        pathNormalization: 'BASE',
-        trustedForwarders: [],
-      },
-      services: [],
-      clusters: [],
-      inbound: { mode: 'DISABLE', portModes: {} },
-      authorizations: [],
-      ownAuthorizations: [],
-      telemetry: { samplingPercent: null, accessLog: null },
-    },
-    clusters,
-    () => false,
-  );
+  room.snapshot = new LinkedSnapshot(OPEN_SNAPSHOT, clusters, () => false);
   const serve = inbound(room, app.port);
   server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
     serve(socket, null),

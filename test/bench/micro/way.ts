@@ -25,6 +25,7 @@ import { H1Connection } from '../../../proxy/upstream/h1-connection.ts';
 import { H2Link } from '../../../proxy/upstream/h2-link.ts';
 import { TurnClock } from '../../../shared/clock.ts';
 import { systemRandom } from '../../../shared/random.ts';
+import { OPEN_SNAPSHOT } from '../../support/snapshot.ts';
 
 const CALLERS = 64;
 const ROUNDS = 300;
@@ -111,25 +112,7 @@ function sidecar(direction: Direction): { room: Room; cluster: Cluster; io: IoTh
         )
       : { ...OUTBOUND, destination: () => destination };
   const room = new Room(io, direction, story, resolver);
-  const snapshot = {
-    hash: '',
-    mesh: {
-      trustDomain: 'cluster.local',
-      trustDomainAliases: [],
-      clusterDomain: 'cluster.local',
-      rootNamespace: 'istio-system',
-      outboundTrafficPolicy: 'ALLOW_ANY',
-      pathNormalization: 'BASE',
-      trustedForwarders: [],
-    },
-    clusters: [],
-    services: [],
-    inbound: { mode: 'DISABLE', portModes: {} },
-    authorizations: [],
-    ownAuthorizations: [],
-    telemetry: { samplingPercent: null, accessLog: null },
-  } as const;
-  room.snapshot = new LinkedSnapshot(snapshot, clusters, () => false);
+  room.snapshot = new LinkedSnapshot(OPEN_SNAPSHOT, clusters, () => false);
   return { room, cluster, io };
 }
 
