@@ -16,10 +16,10 @@ async function demo(): Promise<{ code: number | null; output: string }> {
 
 test('the demo observes everything it claims, draws a trace, and ends with 0', { timeout: 90_000 }, async () => {
   const { code, output } = await demo();
+  expect(code, output).toBe(0);
   expect(output).not.toContain('✗');
   expect(output.match(/^ {2}✓ .+: .+$/gm)).toHaveLength(9);
   expect(output).toMatch(/^storefront server +▕█+ *▏ +[0-9.]+ ms {2}GET /m);
   expect(output).toMatch(/^ {8}inventory server +▕ *█+ *▏ +[0-9.]+ ms {2}GET .*200$/m);
   expect(output).not.toContain('\u001b[');
-  expect(code).toBe(0);
 });
