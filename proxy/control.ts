@@ -31,6 +31,7 @@ import { OwnCertificate } from './own-certificate.ts';
 import { explainInForce, policyTestsOf } from './questions.ts';
 import { Rollout } from './rollout.ts';
 import { releaseStartMemory } from './start-memory.ts';
+import { LogOutput } from './telemetry/log-output.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import type { SpanExport } from './telemetry/otel.ts';
 import { ThreadReports } from './telemetry/prometheus.ts';
@@ -52,8 +53,9 @@ const SETTLED_MS = 1_000;
 /** The end of a drain's patience is kept for what was accepted before the listeners closed: this long, or a quarter. */
 const LAST_REQUESTS_MS = 3_000;
 
-/** Characters of log that wait for a reader; what is beyond is dropped and counted, since requests must not wait for a log. */
-const MOST_WAITING_LOG = 16 * 1024 * 1024;
+const STDOUT = 1;
+/** For a reader of the log to take the last of it. */
+const LAST_LINES_MS = 2_000;
 
 export interface ControlOptions {
   readonly bootstrap: Bootstrap;
@@ -68,8 +70,7 @@ export class Control {
   private readonly app: AppBehind;
   private readonly clock: Clock = systemClock;
   private readonly logger: Logger;
-  private readonly stdout: { write(lines: string): void };
-  private droppedWrites = 0;
+  private readonly stdout: LogOutput = new LogOutput(STDOUT, this.clock);
   private readonly metrics = new Metrics();
   private readonly reports = new ThreadReports();
   private readonly threads: DataThreads;
@@ -93,14 +94,13 @@ export class Control {
    * server asks for the end.
    */
   constructor({ bootstrap, env, workerEntry }: ControlOptions, onQuit: () => void) {
-    const stdout = pino.destination({ dest: 1, sync: false, maxLength: MOST_WAITING_LOG });
-    stdout.on('drop', () => this.droppedWrites++);
-    this.stdout = stdout;
+    process.once('exit', () => this.stdout.end());
     this.bootstrap = hasIPv6() ? bootstrap : ipv4Only(bootstrap);
     this.env = env;
     this.onQuit = onQuit;
     this.app = new AppBehind(env, (problem) => this.logger.debug({ problem }, "the application's metrics"));
-    this.logger = pino({ base: { pod: bootstrap.pod, namespace: bootstrap.namespace } }, stdout);
+    const base = { pod: bootstrap.pod, namespace: bootstrap.namespace };
+    this.logger = pino({ base }, { write: (line) => this.stdout.write(Buffer.from(line)) });
     const { namespace, labels, serviceAccount } = bootstrap;
     this.policy = new PolicySource(
       bootstrap.policy,
@@ -122,7 +122,7 @@ export class Control {
     );
     this.threads = this.makeThreads(workerEntry, this.bindTraffic());
     const dropped = 'Writes to standard output that were dropped because nobody read it.';
-    this.metrics.gauge('weft_log_writes_dropped', dropped, {}, () => this.droppedWrites);
+    this.metrics.gauge('weft_log_writes_dropped', dropped, {}, () => this.stdout.dropped);
     registerControlGauges(this.metrics, VERSION, {
       certificateNotAfter: () => this.certificate.identity?.notAfter ?? 0,
       certificateRotatedAt: () => this.certificate.rotatedAt,
@@ -187,9 +187,7 @@ export class Control {
     this.closeBindings();
     await this.spanExport?.shutdown();
     this.logger.info('ended');
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.logger.flush(() => resolve());
-    await promise;
+    await atMost(LAST_LINES_MS, this.stdout.flushed());
   }
 
   private closeBindings(): void {
@@ -223,7 +221,7 @@ export class Control {
     this.isOwn = (host, port) => settings.ownPorts.includes(port) && settings.ownAddresses.includes(host);
     return new DataThreads(workerEntry, settings, traffic, this.clock, {
       onSpans: (spans) => this.spanExport?.add(spans),
-      onLog: (lines) => this.stdout.write(lines),
+      onLog: (lines, written) => this.stdout.write(lines, written),
       onNotice: (level, message, fields) => logger[level](fields, message),
       onDeath: (thread, reason, error) => {
         threadRestarts(this.metrics, reason).inc();

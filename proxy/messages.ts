@@ -44,6 +44,8 @@ export type ToData =
   | { readonly type: 'report'; readonly id: number }
   /** What active checks say, unhealthy endpoints by cluster; replaces what was said before. */
   | { readonly type: 'health'; readonly unhealthy: Readonly<Record<string, readonly string[]>> }
+  /** Of a batch of the access log that has been written: the next may have it. */
+  | { readonly type: 'log-memory'; readonly memory: ArrayBuffer }
   | { readonly type: 'drain' }
   /** Stops listening; `closed` follows when what was accepted until then has been served. */
   | { readonly type: 'close' }
@@ -69,7 +71,7 @@ export type FromData =
     }
   | { readonly type: 'spans'; readonly spans: readonly SpanRecord[] }
   /** Access log: whole lines, each ending in a line feed. */
-  | { readonly type: 'log'; readonly lines: string }
+  | { readonly type: 'log'; readonly lines: Uint8Array<ArrayBuffer> }
   /** Something an operator must see, through the control thread's own log. */
   | {
       readonly type: 'notice';

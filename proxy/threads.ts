@@ -36,7 +36,8 @@ export interface ThreadReport {
 
 export interface ThreadEvents {
   onSpans(spans: readonly SpanRecord[]): void;
-  onLog(lines: string): void;
+  /** `written` is called when nobody needs the lines any more. */
+  onLog(lines: Uint8Array<ArrayBuffer>, written: () => void): void;
   onNotice(level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, unknown>>): void;
   /** A thread has died and is being replaced. */
   onDeath(thread: number, reason: RestartReason, error: Error | null): void;
@@ -338,7 +339,7 @@ class DataThread {
         events.onSpans(message.spans);
         break;
       case 'log':
-        events.onLog(message.lines);
+        events.onLog(message.lines, () => this.giveBack(message.lines.buffer));
         break;
       case 'notice':
         events.onNotice(message.level, message.message, message.fields);
@@ -350,6 +351,10 @@ class DataThread {
           break;
         }
     }
+  }
+
+  private giveBack(memory: ArrayBuffer): void {
+    if (this.alive) this.worker.postMessage({ type: 'log-memory', memory } satisfies ToData, [memory]);
   }
 
   private exited(): void {

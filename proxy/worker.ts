@@ -37,9 +37,12 @@ import { clusterGauges, concurrencyGauges, registerDataGauges } from './telemetr
 import type { Cluster } from './upstream/cluster.ts';
 import { Clusters } from './upstream/clusters.ts';
 
+/** `given`: memory that changes hands. */
+type Post = (message: FromData, given?: ArrayBuffer[]) => void;
+
 class DataThread {
   private readonly settings: DataSettings;
-  private readonly post: (message: FromData) => void;
+  private readonly post: Post;
   private readonly io: IoThread;
   private readonly metrics = new Metrics();
   private readonly story: Story;
@@ -56,7 +59,7 @@ class DataThread {
   private linked: { readonly generation: number; readonly snapshot: LinkedSnapshot } | null = null;
   private accessLog: 'json' | 'text' | 'off' = 'off';
 
-  constructor(settings: DataSettings, post: (message: FromData) => void) {
+  constructor(settings: DataSettings, post: Post) {
     const io = new IoThread(new TurnClock(), systemRandom(), connectionLimit(descriptors(), settings.threads));
     this.io = io;
     this.settings = settings;
@@ -111,6 +114,9 @@ class DataThread {
         break;
       case 'health':
         this.clusters.useHealth(message.unhealthy);
+        break;
+      case 'log-memory':
+        this.story.log?.reuse(message.memory);
         break;
       case 'listen':
         this.listen(message.listeners);
@@ -191,11 +197,10 @@ class DataThread {
     if (wanted === this.accessLog) return;
     this.accessLog = wanted;
     this.story.log?.flush();
-    this.story.log = null;
-    if (wanted === 'off') return;
-    void openAccessLog(wanted, this.io.clock, (lines) => this.post({ type: 'log', lines })).then((log) => {
-      if (this.accessLog === wanted) this.story.log = log;
-    });
+    this.story.log =
+      wanted === 'off'
+        ? null
+        : openAccessLog(wanted, this.io.clock, (lines) => this.post({ type: 'log', lines }, [lines.buffer]));
   }
 
   private listen(listeners: readonly ListenerHandle[]): void {
@@ -283,7 +288,7 @@ function reportOf(cluster: Cluster): ClusterReport {
 
 if (parentPort !== null) {
   const port = parentPort;
-  const thread = new DataThread(workerData as DataSettings, (message) => port.postMessage(message));
+  const thread = new DataThread(workerData as DataSettings, (message, given) => port.postMessage(message, given ?? []));
   port.on('message', (message: ToData) => thread.receive(message));
   port.postMessage({ type: 'up' } satisfies FromData);
 }

@@ -58,11 +58,11 @@ measure('span record of a sampled request', 2000, 100_000, () => serverSpan(requ
 
 const records = Array.from({ length: 16 }, (_, at) => ({ ...requestRecord, path: `/items/${at}`, responseBytes: at }));
 let written = 0;
-const count = (lines: string): void => {
+const count = (lines: Uint8Array): void => {
   written += lines.length;
 };
 for (const format of ['json', 'text'] as const) {
-  const log = await openAccessLog(format, systemClock, count);
+  const log = openAccessLog(format, systemClock, count);
   measure(`access log line, ${format}`, 3000, 100_000, (at) => {
     log.request(records[at & 15] as RequestRecord);
   });

@@ -69,7 +69,12 @@ export class RoomStage implements AsyncDisposable {
       this.served.push(new Heard(socket));
       this.serve(socket);
     });
-    this.room.story.log = { request() {}, connection: (record) => void this.records.push(record), flush() {} };
+    this.room.story.log = {
+      request() {},
+      connection: (record) => void this.records.push(record),
+      flush() {},
+      reuse() {},
+    };
   }
 
   static async open(options: StageOptions = {}): Promise<RoomStage> {

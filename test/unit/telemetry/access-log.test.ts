@@ -5,15 +5,15 @@ import { ManualClock } from '../../../shared/clock.ts';
 import { FAILURES } from '../../../shared/errors.ts';
 import { connectionRecord, requestRecord } from './fixtures.ts';
 
-async function open(format: 'json' | 'text'): Promise<{ log: AccessLog; clock: ManualClock; posted: string[] }> {
+function open(format: 'json' | 'text'): { log: AccessLog; clock: ManualClock; posted: string[] } {
   const clock = new ManualClock();
   const posted: string[] = [];
-  return { log: await openAccessLog(format, clock, (lines) => posted.push(lines)), clock, posted };
+  return { log: openAccessLog(format, clock, (lines) => posted.push(Buffer.from(lines).toString())), clock, posted };
 }
 
 describe('the JSON access log', () => {
-  test('tells a request in one line', async () => {
-    const { log, posted } = await open('json');
+  test('tells a request in one line', () => {
+    const { log, posted } = open('json');
     log.request({ ...requestRecord, status: 503, failure: FAILURES.noReadyEndpoint, detail: 'of 3' });
     log.flush();
     expect(posted.length).toBe(1);
@@ -47,8 +47,8 @@ describe('the JSON access log', () => {
     });
   });
 
-  test('tells a connection in one line', async () => {
-    const { log, posted } = await open('json');
+  test('tells a connection in one line', () => {
+    const { log, posted } = open('json');
     log.connection(connectionRecord);
     log.flush();
     expect(JSON.parse(posted.join(''))).toMatchObject({
@@ -62,23 +62,23 @@ describe('the JSON access log', () => {
     });
   });
 
-  test('parses and gives back whatever a caller wrote, with no control character in the line', async () => {
-    const { log, posted } = await open('json');
+  test('parses and gives back whatever a caller wrote, with no control character in the line', () => {
+    const { log, posted } = open('json');
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), latin1(), (any, bytes) => {
         posted.length = 0;
         log.request({ ...requestRecord, path: `/${bytes}`, method: any, userAgent: any, authority: bytes });
         log.flush();
         const line = posted.join('');
-        expect(line).toMatch(/^(?:[ -~\u00a0-\u2027]|[\u202a-\uffff])*\n$/);
+        expect(line).toMatch(/^[ -~]+\n$/);
         expect(JSON.parse(line)).toMatchObject({ path: `/${bytes}`, method: any, user_agent: any, authority: bytes });
       }),
       { seed: 5, numRuns: 100 },
     );
   });
 
-  test('never shows credentials of a query', async () => {
-    const { log, posted } = await open('json');
+  test('never shows credentials of a query', () => {
+    const { log, posted } = open('json');
     log.request({ ...requestRecord, path: '/a?x=1&access_token=CANARY' });
     log.flush();
     expect(posted.join('')).not.toContain('CANARY');
@@ -86,19 +86,19 @@ describe('the JSON access log', () => {
 });
 
 describe('the text access log', () => {
-  test('has the layout of Envoy', async () => {
-    const { log, posted } = await open('text');
+  test('has the layout of Envoy', () => {
+    const { log, posted } = open('text');
     log.request(requestRecord);
     log.flush();
     expect(posted.join('')).toBe(
-      '[2023-11-14T22:13:20.123Z] "GET /items?page=2 HTTP/1.1" 200 - - "-" 0 1024 12.346 10.5 "10.0.0.5:40112" "curl/8" ' +
+      '[2023-11-14T22:13:20.123Z] "GET /items?page=2 HTTP/1.1" 200 - - "-" 0 1024 12.346 10.500 "10.0.0.5:40112" "curl/8" ' +
         '"11111111-2222-4333-8444-555555555555" "catalog.shop:8080" "10.0.0.7:9090" inbound|shop/catalog:8080 ' +
         '"shop/catalog/0" 1 "spiffe://cluster.local/ns/shop/sa/storefront" "-" 0af7651916cd43dd8448eb211c80319c\n',
     );
   });
 
-  test('has as many quoted parts in every line, whatever a caller wrote', async () => {
-    const { log, posted } = await open('text');
+  test('has as many quoted parts in every line, whatever a caller wrote', () => {
+    const { log, posted } = open('text');
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), latin1(), (any, bytes) => {
         posted.length = 0;
@@ -114,8 +114,8 @@ describe('the text access log', () => {
 });
 
 describe('a batch of lines', () => {
-  test('goes a tenth of a second after its first line', async () => {
-    const { log, clock, posted } = await open('text');
+  test('goes a tenth of a second after its first line', () => {
+    const { log, clock, posted } = open('text');
     log.request(requestRecord);
     clock.advance(60);
     log.request(requestRecord);
@@ -127,8 +127,8 @@ describe('a batch of lines', () => {
     expect(posted.length).toBe(1);
   });
 
-  test('goes at once when it is large, and no line is lost or doubled', async () => {
-    const { log, clock, posted } = await open('json');
+  test('goes at once when it is large, and no line is lost or doubled', () => {
+    const { log, clock, posted } = open('json');
     for (let at = 0; at < 1000; at++) log.request({ ...requestRecord, attempts: at });
     expect(posted.length).toBeGreaterThan(1);
     clock.advance(100);
@@ -137,8 +137,8 @@ describe('a batch of lines', () => {
     for (const batch of posted) expect(batch.length).toBeLessThan(70_000);
   });
 
-  test('is not posted when it is empty', async () => {
-    const { log, posted } = await open('text');
+  test('is not posted when it is empty', () => {
+    const { log, posted } = open('text');
     log.flush();
     expect(posted).toEqual([]);
   });
