@@ -7,7 +7,7 @@ import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { isObject, type JsonObject, parseObject } from '../shared/json.ts';
 import { err, ok, type Result } from '../shared/result.ts';
 import { parseSpiffeId } from './identity.ts';
-import { weaknessOf } from './verify.ts';
+import { weaknessOf } from './verify-leaf.ts';
 
 export interface TokenKey {
   readonly kid: string | null;

@@ -3,7 +3,7 @@ import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'n
 import { createSecureContext } from 'node:tls';
 import { err, ok, type Result } from '../shared/result.ts';
 import type { CertificateProblem, Identity } from './identity.ts';
-import { nameOf, weaknessOf } from './verify.ts';
+import { nameOf, weaknessOf } from './verify-leaf.ts';
 import { Revocations } from './verify-revocation.ts';
 
 export interface IdentityPem {

@@ -5,8 +5,8 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { err, ok, type Result } from '../shared/result.ts';
 import { context, emptyName, fromDer, integer, pem, sequence, signatureAlgorithm, signed } from './issue-der.ts';
-import { weaknessOf } from './verify.ts';
 import { BIT_STRING, DerReader, INTEGER, OBJECT_ID, SEQUENCE } from './verify-der.ts';
+import { weaknessOf } from './verify-leaf.ts';
 
 /** Where a CA takes requests by POST. */
 export const CA_PATH = '/v1/certificates';

@@ -9,7 +9,8 @@
 import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
 import type { Identity } from '../../certs/identity.ts';
-import { type TrustSettings, verifyPeer } from '../../certs/verify.ts';
+import { type TrustSettings, verifyLeaf } from '../../certs/verify.ts';
+import { leafOf } from '../../certs/verify-leaf.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { ok, type Result } from '../../shared/result.ts';
@@ -135,15 +136,16 @@ export function judge(
   }
   // A code such as CERT_HAS_EXPIRED, whatever the typings say.
   const word: unknown = socket.authorizationError;
-  const verdict = verifyPeer(certificate, typeof word === 'string' ? word : null, trust, role);
+  const leaf = leafOf(certificate);
+  const verdict = verifyLeaf(leaf, certificate, typeof word === 'string' ? word : null, trust, role);
   if (!verdict.ok) {
     const { failure, reason, detail } = verdict.error;
     return { ok: false, error: { failure, detail: `${reason}: ${detail}` } };
   }
   return ok({
     spiffeId: verdict.value.uri,
-    certificateHash: role === 'client' ? certificate.fingerprint256.replaceAll(':', '').toLowerCase() : '',
-    notAfter: certificate.validToDate.getTime(),
+    certificateHash: role === 'client' ? leaf.hash : '',
+    notAfter: leaf.notAfter,
     bundleHash,
     alpn: socket.alpnProtocol === false || socket.alpnProtocol === null ? '' : socket.alpnProtocol,
   });

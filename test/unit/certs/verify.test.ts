@@ -1,7 +1,8 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseSpiffeId, type SpiffeId } from '../../../certs/identity.ts';
-import { type AllowedServers, mayServe, verifyPeer, weaknessOf } from '../../../certs/verify.ts';
+import { type AllowedServers, mayServe, verifyPeer } from '../../../certs/verify.ts';
+import { leafOf, nameOf, weaknessOf } from '../../../certs/verify-leaf.ts';
 import { leafUsage } from '../../../certs/verify-usage.ts';
 import { FAILURES } from '../../../shared/errors.ts';
 import { badPeers, TestCa } from '../../support/certificates.ts';
@@ -85,19 +86,32 @@ describe('verifyPeer', () => {
   });
 
   it('quotes a name from the certificate in printable ASCII and bounded', () => {
-    const named = (subjectAltName: string): X509Certificate =>
-      new Proxy(leaf, {
-        get: (target, key) => (key === 'subjectAltName' ? subjectAltName : Reflect.get(target, key, target)),
-      });
-    const verdict = verifyPeer(
-      named(`URI:"spiffe://x\\u000a${'y'.repeat(5000)}"`),
-      null,
-      { ...trust, now: begin },
-      'client',
-    );
-    const detail = verdict.ok ? '' : verdict.error.detail;
+    const name = nameOf({ subjectAltName: `URI:"spiffe://x\\u000a${'y'.repeat(5000)}"` });
+    const detail = name.ok ? '' : name.error.detail;
     expect(detail).toMatch(/^[\x20-\x7e…]+$/);
     expect(detail.length).toBeLessThan(300);
+  });
+});
+
+describe('leafOf', () => {
+  it('reads the same bytes once, and others anew', () => {
+    const { certificateChain } = ca.identity('shop/cart');
+    const first = leafOf(new X509Certificate(certificateChain));
+    expect(leafOf(new X509Certificate(certificateChain))).toBe(first);
+    const other = leafOf(new X509Certificate(ca.identity('shop/cart').certificateChain));
+    expect(other.hash).not.toBe(first.hash);
+  });
+
+  it('keeps no more than so many', () => {
+    const { certificateChain } = ca.identity('shop/cart');
+    const certificate = new X509Certificate(certificateChain);
+    const first = leafOf(certificate);
+    for (let i = 0; i < 1024; i++) {
+      const raw = Buffer.concat([certificate.raw, Buffer.from([i >> 8, i & 255])]);
+      leafOf(new Proxy(certificate, { get: (cert, key) => (key === 'raw' ? raw : Reflect.get(cert, key, cert)) }));
+    }
+    expect(leafOf(certificate)).not.toBe(first);
+    expect(leafOf(certificate)).toEqual(first);
   });
 });
 
