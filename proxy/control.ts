@@ -27,10 +27,10 @@ import type { Snapshot } from './config/snapshot.ts';
 import { PolicySource } from './config/sources.ts';
 import { hasIPv6, ipv4Only } from './families.ts';
 import { type Binding, bind } from './listener/bind.ts';
+import { MemoryAtRest } from './memory-at-rest.ts';
 import { OwnCertificate } from './own-certificate.ts';
 import { explainInForce, policyTestsOf } from './questions.ts';
 import { Rollout } from './rollout.ts';
-import { releaseStartMemory } from './start-memory.ts';
 import { LogOutput } from './telemetry/log-output.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import type { SpanExport } from './telemetry/otel.ts';
@@ -46,13 +46,10 @@ import { VERSION } from './version.ts';
 
 /** AES key, HMAC key and name of TLS session tickets (OpenSSL); one set per identity, shared by all data threads. */
 const TICKET_KEY_BYTES = 48;
-
 /** After the start the first requests come first: memory is tidied up when they have had their time. */
 const SETTLED_MS = 1_000;
-
 /** The end of a drain's patience is kept for what was accepted before the listeners closed: this long, or a quarter. */
 const LAST_REQUESTS_MS = 3_000;
-
 const STDOUT = 1;
 /** For a reader of the log to take the last of it. */
 const LAST_LINES_MS = 2_000;
@@ -71,6 +68,7 @@ export class Control {
   private readonly clock: Clock = systemClock;
   private readonly logger: Logger;
   private readonly stdout: LogOutput = new LogOutput(STDOUT, this.clock);
+  private readonly memory = new MemoryAtRest(this.clock);
   private readonly metrics = new Metrics();
   private readonly reports = new ThreadReports();
   private readonly threads: DataThreads;
@@ -252,23 +250,28 @@ export class Control {
       onApplied: (snapshot, isNew, longestTurnMs) => {
         this.snapshot = snapshot;
         this.health.update(snapshot.clusters);
-        if (isNew) policyReloads(this.metrics, 'applied').inc();
+        if (isNew) this.policyCame('applied');
         const turnMs = Math.round(longestTurnMs * 100) / 100;
         const fields = { hash: snapshot.hash, services: snapshot.services.length, turnMs };
         this.logger.info(fields, isNew ? 'policy applied' : 'addresses applied');
         this.listenWhenReady();
       },
       onRefused: ({ hash }, error) => {
-        policyReloads(this.metrics, 'refused').inc();
+        this.policyCame('refused');
         this.logger.error({ error, hash }, 'a data thread cannot use the policy: the last one stays');
       },
     });
   }
 
   private refusePolicy(problems: readonly Problem[]): void {
-    policyReloads(this.metrics, 'refused').inc();
+    this.policyCame('refused');
     const kept = this.snapshot === null ? 'no policy is in force' : 'the last good policy stays in force';
     for (const problem of problems) this.logger.error({ problem: formatProblem(problem) }, `policy problem: ${kept}`);
+  }
+
+  private policyCame(result: 'applied' | 'refused'): void {
+    policyReloads(this.metrics, result).inc();
+    if (this.listening) this.memory.after();
   }
 
   private useIdentity(identity: Identity): void {
@@ -286,7 +289,7 @@ export class Control {
         const { host, port } = threads[0] as Binding;
         this.announce(i === 0 ? 'inbound' : 'outbound', formatHostPort(host, port));
       }
-      void this.startTracing().then(() => this.clock.after(SETTLED_MS, releaseStartMemory));
+      void this.startTracing().then(() => this.memory.after(SETTLED_MS));
     });
   }
 
