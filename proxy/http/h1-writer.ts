@@ -35,7 +35,7 @@ export function requestHead(head: RequestHead, length: number, extra: string): s
   const target = method === 'CONNECT' ? head.authority : head.path;
   let text = `${method} ${target} HTTP/1.1\r\n`;
   // HTTP/1.0 and HTTP/2 callers may have sent none; HTTP/1.1 needs one, be it empty (RFC 9112 section 3.2).
-  if (!leadsWithHost(fields.wire) && !fields.has('host')) text += `Host: ${head.authority}\r\n`;
+  if (!leadsWithHost(fields.arrived) && !fields.has('host')) text += `Host: ${head.authority}\r\n`;
   text += fields.wire;
   if (length > 0) text += `Content-Length: ${length}\r\n`;
   else if (length === UNKNOWN_LENGTH) text += 'Transfer-Encoding: chunked\r\n';
@@ -46,9 +46,9 @@ export function requestHead(head: RequestHead, length: number, extra: string): s
   return `${text}${connectionLine(head)}${extra}\r\n`;
 }
 
-/** Most do; to know it the fields need not be taken apart. */
-function leadsWithHost(wire: string): boolean {
-  return wire.startsWith('Host:') || wire.startsWith('host:');
+/** Most do; to know it the fields need neither be taken apart nor put together. */
+function leadsWithHost(arrived: string | null): boolean {
+  return arrived !== null && (arrived.startsWith('Host:') || arrived.startsWith('host:'));
 }
 
 function connectionLine(head: RequestHead): string {

@@ -109,20 +109,30 @@ export class Fields {
 
   /** Replaces every field of this name by one, at the place of the first (or at the end). */
   set(name: string, value: string): void {
-    const at = this.indexOf(name.toLowerCase(), 0);
+    const lower = name.toLowerCase();
+    const at = this.indexOf(lower, 0);
     if (at < 0) {
       this.append(name, value);
       return;
     }
-    if (this.values[at] === value && this.indexOf(name.toLowerCase(), at + 1) < 0) return;
+    if (this.values[at] === value && this.indexOf(lower, at + 1) < 0) return;
     (this.valueList as string[])[at] = value;
     this.forgetText();
-    this.removeFrom(name.toLowerCase(), at + 1);
+    this.removeFrom(lower, at + 1);
   }
 
   /** Removes every field of this name (lower case). */
   remove(name: string): void {
     this.removeFrom(name, 0);
+  }
+
+  /** Removes the field at this place of `names`. */
+  removeAt(place: number): void {
+    const names = this.names as string[];
+    const values = this.valueList as string[];
+    this.forgetText();
+    names.splice(place, 1);
+    values.splice(place, 1);
   }
 
   /** Fields of their own that hold the same. */

@@ -3,6 +3,7 @@
  * that an application can believe what it reads. One pass over the names; most requests have none of them.
  */
 import type { Random } from '../../shared/random.ts';
+import { ownCopy } from '../http/h2-names.ts';
 import { type Fields, initialOf, type RequestHead } from '../http/message.ts';
 import type { PolicyContext } from './policy.ts';
 
@@ -23,6 +24,7 @@ const NONE: readonly string[] = [];
 /** A longer one is replaced: it stands in every log line on the way. */
 const MAX_REQUEST_ID = 128;
 
+const CERT = 'x-forwarded-client-cert';
 /** Between sidecars: what the first caller spoke, where the hop between them does not show it. */
 const ORIGIN = 'weft-origin';
 /** Time left for the request, in milliseconds. */
@@ -33,7 +35,44 @@ export const ATTEMPT = 'weft-attempt';
 const MAX_DIGITS = 9;
 
 /** Beside all `x-forwarded-` and `x-envoy-` fields. */
-const FORWARDED: ReadonlySet<string> = new Set(['forwarded', 'x-real-ip', 'x-request-id']);
+const FORWARDED_NAMES: ReadonlySet<string> = new Set(['forwarded', 'x-real-ip', 'x-request-id']);
+
+// What a name is to a sidecar; numbers, since every request of the mesh has some of them.
+const OTHER = 0;
+/** Between sidecars, and ends at each. */
+const HOP = 1;
+const FORWARDED = 2;
+const REQUEST_ID = 3;
+const PROTO = 4;
+const CLIENT_CERT = 5;
+/** What a server might take for the client certificate's. */
+const CLIENT_CERT_TWIN = 6;
+
+/** Names as they came, met before. */
+const MOST_NAMES = 1024;
+const LONGEST_NAME = 64;
+const kinds = new Map<string, number>();
+
+function kindOf(name: string): number {
+  let kind = kinds.get(name);
+  if (kind === undefined) {
+    kind = tell(name.toLowerCase());
+    if (kinds.size >= MOST_NAMES) kinds.clear();
+    if (name.length <= LONGEST_NAME) kinds.set(ownCopy(name), kind);
+  }
+  return kind;
+}
+
+/** Some servers take an underscore for a hyphen, so names are judged as if they did. */
+function tell(lower: string): number {
+  const dashed = lower.replaceAll('_', '-');
+  if (dashed.startsWith('weft-')) return HOP;
+  if (dashed === CERT) return lower === CERT ? CLIENT_CERT : CLIENT_CERT_TWIN;
+  if (lower === 'x-request-id') return REQUEST_ID;
+  if (lower === 'x-forwarded-proto') return PROTO;
+  const forwarded = dashed.startsWith('x-forwarded-') || dashed.startsWith('x-envoy-') || FORWARDED_NAMES.has(dashed);
+  return forwarded ? FORWARDED : OTHER;
+}
 
 /** Stamps the request with our view of the caller and returns its request id. `own` is this sidecar's SPIFFE ID. */
 export function stampForwarding(head: RequestHead, caller: Sender, own: string, random: Random): string {
@@ -47,18 +86,20 @@ export function stampForwarding(head: RequestHead, caller: Sender, own: string, 
     const name = names[i] as string;
     const first = name.charCodeAt(0) | ASCII_CASE;
     if (first !== LOWER_X && first !== LOWER_W && first !== LOWER_F) continue;
-    const lower = name.toLowerCase();
-    if (first === LOWER_W && caller.principal !== '') readHop(head, lower, fields.values[i] as string);
-    if (!passes(lower, caller)) {
-      fields.remove(lower);
+    const kind = kindOf(name);
+    if (kind === OTHER) continue;
+    const value = fields.values[i] as string;
+    if (kind === HOP && caller.principal !== '') readHop(head, name.toLowerCase(), value);
+    if (!passes(kind, caller)) {
+      fields.removeAt(i);
       i--;
-    } else if (lower === 'x-request-id') {
+    } else if (kind === REQUEST_ID) {
       hasRequestId = true;
-      requestId = fields.values[i] as string;
-    } else if (lower === 'x-forwarded-proto') {
+      requestId = value;
+    } else if (kind === PROTO) {
       hasProto = true;
-    } else if (lower === 'x-forwarded-client-cert') {
-      clientCert = clientCert === '' ? (fields.values[i] as string) : `${clientCert},${fields.values[i]}`;
+    } else if (kind === CLIENT_CERT) {
+      clientCert = clientCert === '' ? value : `${clientCert},${value}`;
     }
   }
   if (requestId === '' || requestId.length > MAX_REQUEST_ID) {
@@ -83,20 +124,14 @@ function wholeNumber(text: string): number | null {
   return text.length <= MAX_DIGITS && /^[0-9]+$/.test(text) ? Number(text) : null;
 }
 
-/**
- * May this field of the caller reach the far side? `weft-` fields are between sidecars and end at each. Some servers take
- * an underscore for a hyphen, so names are judged as if they did.
- */
-function passes(lower: string, caller: Sender): boolean {
-  const dashed = lower.includes('_') ? lower.replaceAll('_', '-') : lower;
-  if (dashed.startsWith('weft-')) return false;
-  if (dashed === 'x-forwarded-client-cert') return caller.principal !== '' && lower === dashed;
-  if (caller.trusted) return true;
-  return !dashed.startsWith('x-forwarded-') && !dashed.startsWith('x-envoy-') && !FORWARDED.has(dashed);
+/** May this field of the caller reach the far side? */
+function passes(kind: number, caller: Sender): boolean {
+  if (kind === HOP || kind === CLIENT_CERT_TWIN) return false;
+  return kind === CLIENT_CERT ? caller.principal !== '' : caller.trusted;
 }
 
 /** Envoy's APPEND_FORWARD: one element per hop, the last is ours. */
 function appendClientCert(fields: Fields, before: string, caller: Sender, own: string): void {
   const element = `By=${own};Hash=${caller.certificateHash};Subject="";URI=${caller.principal}`;
-  fields.set('x-forwarded-client-cert', before === '' ? element : `${before},${element}`);
+  fields.set(CERT, before === '' ? element : `${before},${element}`);
 }
