@@ -134,7 +134,7 @@ describe('a batch of lines', () => {
     clock.advance(100);
     const lines = posted.join('').trimEnd().split('\n');
     expect(lines.map((line) => (JSON.parse(line) as { attempts: number }).attempts)).toEqual([...Array(1000).keys()]);
-    for (const batch of posted) expect(batch.length).toBeLessThan(70_000);
+    for (const batch of posted) expect(batch.length).toBeLessThanOrEqual(256 * 1024);
   });
 
   test('is not posted when it is empty', () => {
