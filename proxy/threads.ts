@@ -23,8 +23,8 @@ import type { UnhealthyEndpoints } from './upstream/health.ts';
 /** V8's default of 96 costs 40 MB more at 1000 busy connections and wins nothing; below 24 throughput falls. */
 const YOUNG_GENERATION_MB = 24;
 /**
- * Little survives a request, so that helpers of the young generation's collector cost more to call than they carry: 6 %
- * of the CPU of a pair of sidecars.
+ * Little survives a request, so that helpers of the young generation's collector cost more to call than they carry: 4 to
+ * 6 % of the CPU of a hop in most runs.
  */
 const COLLECT_ALONE = '--no-parallel-scavenge';
 /** A thread that does not answer a report in this time is left out of it. */

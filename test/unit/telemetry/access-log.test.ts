@@ -137,6 +137,23 @@ describe('a batch of lines', () => {
     for (const batch of posted) expect(batch.length).toBeLessThanOrEqual(256 * 1024);
   });
 
+  test('is written into the memory of one that was given back, and into no other memory', () => {
+    const given: Uint8Array<ArrayBuffer>[] = [];
+    const log = openAccessLog('json', new ManualClock(), (lines) => given.push(lines));
+    const fill = (): void => {
+      for (const before = given.length; given.length === before; ) log.request(requestRecord);
+    };
+    fill();
+    const [first] = given as [Uint8Array<ArrayBuffer>];
+    fill();
+    expect(given[1]?.buffer).not.toBe(first.buffer);
+    log.reuse(first.buffer);
+    log.reuse(new ArrayBuffer(100));
+    fill();
+    fill();
+    expect(given[3]?.buffer).toBe(first.buffer);
+  });
+
   test('is not posted when it is empty', () => {
     const { log, posted } = open('text');
     log.flush();
