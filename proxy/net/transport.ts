@@ -114,6 +114,8 @@ export class Transport {
   }
 
   onWritable(): void {
+    // Writes that left together each say so.
+    if (!this.congested) return;
     this.congested = false;
     if (!this.closed) this.turn(() => this.owner.onWritable());
   }
