@@ -13,7 +13,7 @@ import type { AppProtocol, MtlsMode } from './config/snapshot.ts';
 import type { Arrival } from './net/arrival.ts';
 import type { MeshAccepts, MeshPeer } from './net/mesh-tls.ts';
 import { Transport, type TransportOwner } from './net/transport.ts';
-import { asksForHello, denialOf, opaqueTarget } from './session/admission.ts';
+import { asksForHello, denialOf, modeOf, opaqueTarget } from './session/admission.ts';
 import { type Caller, plainAddress } from './session/caller.ts';
 import { type Detected, OPAQUE } from './session/detect.ts';
 import { H2Session } from './session/h2.ts';
@@ -34,7 +34,7 @@ const CONNECT = 'CONNECT ';
 export type Serve = (socket: Socket, original: HostPort | null) => void;
 
 /** A connection to the own application: mutual TLS by the mode in force, then HTTP or opaque bytes. */
-export function inbound(room: Room, appPort: number): Serve {
+export function inbound(room: Room): Serve {
   return (socket, original) => {
     const { snapshot } = room;
     if (snapshot === null) {
@@ -42,7 +42,7 @@ export function inbound(room: Room, appPort: number): Serve {
       return;
     }
     const arrival = arrivalOf(socket, original);
-    const mode = modeOf(snapshot, original?.port ?? appPort);
+    const mode = modeOf(room, snapshot, original);
     if (mode === 'DISABLE') {
       tell(room, snapshot, socket, arrival, null, SILENCE_MS);
       return;
@@ -53,7 +53,7 @@ export function inbound(room: Room, appPort: number): Serve {
       silenceMs: mayGreet ? HELLO_SILENCE_MS : null,
       mayForward: true,
       dial: (from) => greeterFor(room, from, null),
-      decided: (sniffed) => unwrap(room, appPort, socket, sniffed),
+      decided: (sniffed) => unwrap(room, socket, sniffed),
     });
   };
 }
@@ -143,9 +143,9 @@ function toldAs(detected: Detected, arrival: Arrival): Sniffed {
 }
 
 /** The first bytes of an inbound connection have come: the mesh's TLS, or what may do without it. */
-function unwrap(room: Room, appPort: number, socket: Socket, sniffed: Sniffed): void {
+function unwrap(room: Room, socket: Socket, sniffed: Sniffed): void {
   const { detected, arrival, dial, first } = sniffed;
-  const mode = room.snapshot === null ? 'STRICT' : modeOf(room.snapshot, arrival.original?.port ?? appPort);
+  const mode = room.snapshot === null ? 'STRICT' : modeOf(room, room.snapshot, arrival.original);
   if (detected.protocol === 'tls' && isMesh(detected.alpn, mode)) {
     dial?.cancel();
     handshake(room, socket, arrival, first);
@@ -166,8 +166,8 @@ function isReadFirst(room: Room, snapshot: LinkedSnapshot, original: HostPort | 
 function greeterFor(room: Room, arrival: Arrival, peer: MeshPeer | null): OpaqueDial | Failure {
   const { snapshot } = room;
   if (snapshot === null) return FAILURES.notReady;
-  if (denialOf(room, snapshot, callerOf(room, snapshot, arrival, peer)) !== null) return FAILURES.denied;
-  return dialFor(room, snapshot, arrival, null);
+  const denial = denialOf(room, snapshot, callerOf(room, snapshot, arrival, peer));
+  return denial?.failure ?? dialFor(room, snapshot, arrival, null);
 }
 
 /** `serverName` of the ClientHello that its bytes begin with; null: they are no TLS, or not there yet. */
@@ -225,7 +225,7 @@ function session(room: Room, socket: Socket | TLSSocket, sniffed: Sniffed, peer:
     const denial = denialOf(room, snapshot, caller);
     if (denial !== null) {
       sniffed.dial?.cancel();
-      refuse(room, socket, FAILURES.denied, denial);
+      refuse(room, socket, denial.failure, denial.detail);
       return;
     }
     const dial = dialOf(room, snapshot, sniffed);
@@ -270,11 +270,6 @@ function callerOf(room: Room, snapshot: LinkedSnapshot, arrival: Arrival, peer: 
 function isMesh(alpn: readonly string[], mode: MtlsMode): boolean {
   if (mode === 'PERMISSIVE') return alpn.some((token) => token.startsWith(MESH_ALPN));
   return mode === 'STRICT';
-}
-
-function modeOf(snapshot: LinkedSnapshot, appPort: number): MtlsMode {
-  const { inbound: spec } = snapshot.snapshot;
-  return spec.portModes[appPort] ?? spec.mode;
 }
 
 function refuse(room: Room, socket: Socket, failure: Failure, detail: string): void {

@@ -178,7 +178,7 @@ class DataThread {
     this.io.trust = { trustDomain: mesh.trustDomain, aliases: mesh.trustDomainAliases };
     this.inbound.snapshot = linked;
     this.outbound.snapshot = linked;
-    this.inbound.judgeTunnels();
+    this.inbound.judgeTunnels(linked);
     this.applyTelemetry(telemetry);
   }
 
@@ -207,7 +207,7 @@ class DataThread {
     let waiting = listeners.length;
     for (const { direction, fd } of listeners) {
       const room = direction === 'inbound' ? this.inbound : this.outbound;
-      const serve = direction === 'inbound' ? inbound(room, this.settings.app?.port ?? 0) : outbound(room);
+      const serve = direction === 'inbound' ? inbound(room) : outbound(room);
       const onSocket = (socket: Socket, original: HostPort | null): void => {
         room.lastBusyAt = this.io.clock.now();
         if (this.io.overload.refusesConnection(this.inbound.open + this.outbound.open)) {

@@ -2,6 +2,7 @@
 import type { HostPort } from '../../shared/address.ts';
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import type { Destination, LinkedSnapshot } from '../config/link.ts';
+import type { MtlsMode } from '../config/snapshot.ts';
 import type { Caller } from './caller.ts';
 import type { Room } from './room.ts';
 
@@ -13,15 +14,29 @@ export interface Refused {
 
 const NOWHERE: HostPort = { host: '', port: 0 };
 
+const PLAINTEXT: Refused = { failure: FAILURES.plaintextRefused, detail: 'the connection is older than this policy' };
+
+/** What who calls the own application must speak (PeerAuthentication); `original` as in Caller. */
+export function modeOf(room: Room, snapshot: LinkedSnapshot, original: HostPort | null): MtlsMode {
+  const { inbound } = snapshot.snapshot;
+  return inbound.portModes[calledPort(room, original).port] ?? inbound.mode;
+}
+
+function calledPort(room: Room, original: HostPort | null): HostPort {
+  return original ?? room.application ?? NOWHERE;
+}
+
 /**
- * Why this caller may not speak to the own application (AuthorizationPolicy); null if it may. What goes out is judged at
- * its far end.
+ * Why this caller may not speak to the own application (PeerAuthentication, AuthorizationPolicy); null if it may. What
+ * goes out is judged at its far end.
  */
-export function denialOf(room: Room, snapshot: LinkedSnapshot, caller: Caller): string | null {
+export function denialOf(room: Room, snapshot: LinkedSnapshot, caller: Caller): Refused | null {
+  if (caller.direction === 'outbound') return null;
+  if (!caller.encrypted && modeOf(room, snapshot, caller.original) === 'STRICT') return PLAINTEXT;
   const { authorization } = snapshot;
-  if (authorization === null || caller.direction === 'outbound') return null;
-  const verdict = authorization.judge(caller, caller.original ?? room.application ?? NOWHERE);
-  return verdict.admitted ? null : verdict.why;
+  if (authorization === null) return null;
+  const verdict = authorization.judge(caller, calledPort(room, caller.original));
+  return verdict.admitted ? null : { failure: FAILURES.denied, detail: verdict.why };
 }
 
 /** Where a request goes. Who is not let in learns nothing of what is there. */
@@ -32,7 +47,7 @@ export function destinationOf(
   authority: string,
 ): Destination | Refused {
   const denial = denialOf(room, snapshot, caller);
-  if (denial !== null) return { failure: FAILURES.denied, detail: denial };
+  if (denial !== null) return denial;
   const destination = room.resolver.destination(snapshot, authority, caller.original);
   return 'word' in destination ? { failure: destination, detail: '' } : destination;
 }

@@ -17,7 +17,7 @@ import { clientSpan, serverSpan } from '../telemetry/span.ts';
 import type { Cluster } from '../upstream/cluster.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { mayUpgrade } from '../upstream/spec.ts';
-import { destinationOf } from './admission.ts';
+import { denialOf, destinationOf } from './admission.ts';
 import type { Caller } from './caller.ts';
 import { attemptRecord, ExchangeTrace } from './exchange-trace.ts';
 import { Forward } from './forward.ts';
@@ -25,11 +25,11 @@ import type { ForwardHost } from './forward-host.ts';
 import { grpcRefusal, grpcStatus, grpcTrailers, isGrpc } from './grpc.ts';
 import { type Mirrors, startMirrors } from './mirrors.ts';
 import { answer, dropForgedRefusal, type Reply, refusal } from './reply.ts';
-import type { Room } from './room.ts';
+import type { Judged, Room } from './room.ts';
 import { keepCaller, keptEndpoint } from './sticky.ts';
 import { hopLines, type TimeLimits, timeLimits } from './time-left.ts';
 
-export class Exchange implements ForwardHost, PolicyWaiter {
+export class Exchange implements ForwardHost, PolicyWaiter, Judged {
   readonly head: RequestHead;
   private readonly room: Room;
   private readonly snapshot: LinkedSnapshot;
@@ -148,6 +148,12 @@ export class Exchange implements ForwardHost, PolicyWaiter {
     else this.refuse(failure, detail);
   }
 
+  /** After 101 nothing else looks at what policy says by then. */
+  judgeAgain(snapshot: LinkedSnapshot): void {
+    const denial = denialOf(this.room, snapshot, this.caller);
+    if (denial !== null) this.spoil(denial.failure, denial.detail);
+  }
+
   downstreamCongested(): void {
     this.forward?.pause();
   }
@@ -185,6 +191,7 @@ export class Exchange implements ForwardHost, PolicyWaiter {
   }
 
   onHead(head: ResponseHead): void {
+    if (head.status === 101) this.room.upgraded.add(this);
     if (this.caller.direction === 'inbound' && head.fields.has('proxy-status')) dropForgedRefusal(head.fields);
     this.limits?.answered(head.status);
     keepCaller(head, this.forward, this.route?.session ?? null);
@@ -283,27 +290,17 @@ export class Exchange implements ForwardHost, PolicyWaiter {
 
   private refuse(failure: Failure, detail: string): void {
     const reply = refusal(failure, detail);
-    if (!this.grpc || failure.status === 0) {
-      this.answerLocally(reply, failure, detail);
-      return;
-    }
-    const head = grpcRefusal(reply.head, failure, reply.body.toString());
-    this.grpcStatus = grpcStatus(head.fields);
-    this.answerLocally({ head, body: Buffer.alloc(0) }, failure, detail);
+    this.answerLocally(this.grpc ? grpcRefusal(reply, failure) : reply, failure, detail);
   }
 
   /** The answer has begun and cannot be completed: gRPC callers are told why, others see it cut. */
   private breakOff(failure: Failure, detail: string): void {
     this.fail(failure, detail);
-    if (this.grpc && this.head.version === 20) {
-      const trailers = grpcTrailers(failure, detail);
-      this.grpcStatus = grpcStatus(trailers);
-      this.finish();
-      this.downstream.sendEnd(trailers);
-    } else {
-      this.finish();
-      this.downstream.abort();
-    }
+    const trailers = this.grpc && this.head.version === 20 ? grpcTrailers(failure, detail) : null;
+    if (trailers !== null) this.grpcStatus = grpcStatus(trailers);
+    this.finish();
+    if (trailers === null) this.downstream.abort();
+    else this.downstream.sendEnd(trailers);
   }
 
   private answerLocally(reply: Reply, failure: Failure | null, detail: string): void {
@@ -318,6 +315,7 @@ export class Exchange implements ForwardHost, PolicyWaiter {
     this.shape(reply.head);
     this.status = reply.head.status;
     this.headSent = true;
+    if (this.grpc) this.grpcStatus = grpcStatus(reply.head.fields);
     this.responseBytes = reply.body.length;
     this.finish();
     this.downstream.sendHead(reply.head, reply.body.length);
@@ -346,6 +344,7 @@ export class Exchange implements ForwardHost, PolicyWaiter {
     this.limits?.clear();
     this.copies?.callerDone(this.requestEnded);
     room.openRequests--;
+    if (this.status === 101) room.upgraded.delete(this);
     const now = io.clock.now();
     room.lastBusyAt = now;
     const protocol = this.grpc ? 'grpc' : 'http';

@@ -1,7 +1,9 @@
 /** What gRPC asks of a proxy beyond HTTP/2 (grpc/grpc, doc/PROTOCOL-HTTP2.md and doc/http-grpc-status-mapping.md). */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { Fields, type RequestHead, ResponseHead } from '../http/message.ts';
+import type { Reply } from './reply.ts';
 
+const NOTHING = Buffer.alloc(0);
 const DEADLINE_EXCEEDED = 4;
 const UNKNOWN = 2;
 
@@ -46,13 +48,13 @@ export function grpcStatus(fields: Fields | null): number {
 }
 
 /** A refusal as gRPC clients read it: trailers-only, with the status of HTTP in `proxy-status` alone. */
-export function grpcRefusal(refused: ResponseHead, failure: Failure, message: string): ResponseHead {
+export function grpcRefusal({ head, body }: Reply, failure: Failure): Reply {
   const fields = new Fields();
   fields.append('content-type', 'application/grpc');
-  appendStatus(fields, failure, message.trim());
-  const status = refused.fields.get('proxy-status');
+  appendStatus(fields, failure, body.toString().trim());
+  const status = head.fields.get('proxy-status');
   if (status !== undefined) fields.append('proxy-status', status);
-  return new ResponseHead(200, 'OK', fields, 0, -1, 20, false, -1, null);
+  return { head: new ResponseHead(200, 'OK', fields, 0, -1, 20, false, -1, null), body: NOTHING };
 }
 
 /** What ends an answer that has begun and cannot be completed. */

@@ -3,9 +3,10 @@
  * and for connections whose bytes are no HTTP.
  */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
+import type { LinkedSnapshot } from '../config/link.ts';
 import type { Transport, TransportOwner } from '../net/transport.ts';
 import type { TcpSeries } from '../telemetry/metrics.ts';
-import { denialOf } from './admission.ts';
+import { denialOf, type Refused } from './admission.ts';
 import type { Caller } from './caller.ts';
 import { Tunnel, type TunnelEnd } from './l4.ts';
 import type { OpaqueDial, OpaqueDialEvents } from './opaque-dial.ts';
@@ -39,7 +40,7 @@ export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Repor
   private aheadBytes = 0;
   private eof = false;
   /** Why policy that came later has ended it. */
-  private denial: string | null = null;
+  private denial: Refused | null = null;
 
   constructor(
     room: Room,
@@ -68,9 +69,8 @@ export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Repor
     this.tunnel?.destroy();
   }
 
-  judgeAgain(): void {
-    const { room, caller } = this;
-    this.denial ??= room.snapshot === null ? null : denialOf(room, room.snapshot, caller);
+  judgeAgain(snapshot: LinkedSnapshot): void {
+    this.denial ??= denialOf(this.room, snapshot, this.caller);
     if (this.denial !== null) this.transport.reset();
   }
 
@@ -142,7 +142,7 @@ export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Repor
   private leave(failure: Failure | null, detail: string, upstream = ''): void {
     const { room, caller, dial, tunnel, denial } = this;
     if (!room.tunnels.delete(this)) return;
-    if (denial !== null) room.story.refused(FAILURES.denied);
+    if (denial !== null) room.story.refused(denial.failure);
     const now = room.io.clock.now();
     room.lastBusyAt = now;
     const durationMs = now - this.startedAt;
@@ -150,8 +150,8 @@ export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Repor
       direction: caller.direction,
       startedAt: room.io.clock.wall() - durationMs,
       durationMs,
-      failure: denial === null ? failure : FAILURES.denied,
-      detail: denial ?? detail,
+      failure: denial?.failure ?? failure,
+      detail: denial?.detail ?? detail,
       receivedBytes: tunnel === null ? 0 : tunnel.received,
       sentBytes: tunnel === null ? 0 : tunnel.sent,
       authority: this.authority,

@@ -19,11 +19,15 @@ export interface Closable {
   goAway?(): void;
 }
 
-export interface Reporting extends Closable {
+/** What outlives a change of policy without asking it again. */
+export interface Judged {
+  /** This policy is in force now: ends what it does not allow. */
+  judgeAgain(snapshot: LinkedSnapshot): void;
+}
+
+export interface Reporting extends Closable, Judged {
   /** Tells the metrics what has passed since it did so last. */
   report(): void;
-  /** Another policy is in force: ends what it does not allow any more. */
-  judgeAgain(): void;
 }
 
 export class Room implements Draining {
@@ -44,6 +48,8 @@ export class Room implements Draining {
   readonly handshakes: Map<object, Closable> = new Map<object, Closable>();
   readonly sessions: Set<Closable> = new Set<Closable>();
   readonly tunnels: Set<Reporting> = new Set<Reporting>();
+  /** Requests that were answered with 101: their sessions are tunnels now. */
+  readonly upgraded: Set<Judged> = new Set<Judged>();
   /** Series of requests that reached no cluster. */
   readonly strangers: Map<string, RequestSeries> = new Map<string, RequestSeries>();
   /** Monotonic time at which a connection was last accepted or a request last ended. */
@@ -72,8 +78,9 @@ export class Room implements Draining {
   }
 
   /** A snapshot was swapped in: what is opaque carries no requests that it could judge. */
-  judgeTunnels(): void {
-    for (const tunnel of this.tunnels) tunnel.judgeAgain();
+  judgeTunnels(snapshot: LinkedSnapshot): void {
+    for (const tunnel of this.tunnels) tunnel.judgeAgain(snapshot);
+    for (const exchange of this.upgraded) exchange.judgeAgain(snapshot);
   }
 
   /** The metrics are about to be read. */

@@ -4,7 +4,7 @@ import type { Destination, LinkedSnapshot } from '../config/link.ts';
 import { responseHead } from '../http/h1-writer.ts';
 import type { RequestHead } from '../http/message.ts';
 import type { Transport } from '../net/transport.ts';
-import { asksForHello, denialOf, opaqueTarget } from './admission.ts';
+import { asksForHello, denialOf, opaqueTarget, type Refused } from './admission.ts';
 import type { Caller } from './caller.ts';
 import { Lingering } from './linger.ts';
 import { OpaqueConnection } from './opaque.ts';
@@ -45,14 +45,9 @@ export function openTunnel(
   new OpaqueConnection(room, caller, transport, head.authority, dial, { onOpen, onRefused: refuse });
 }
 
-function targetOf(
-  room: Room,
-  snapshot: LinkedSnapshot,
-  caller: Caller,
-  authority: string,
-): Destination | { readonly failure: Failure; readonly detail: string } {
+function targetOf(room: Room, snapshot: LinkedSnapshot, caller: Caller, authority: string): Destination | Refused {
   const denial = denialOf(room, snapshot, caller);
-  if (denial !== null) return { failure: FAILURES.denied, detail: denial };
+  if (denial !== null) return denial;
   if (caller.direction === 'inbound') return { failure: FAILURES.noRoute, detail: '' };
   const target = room.resolver.destination(snapshot, authority, null);
   return 'word' in target ? { failure: target, detail: '' } : target;

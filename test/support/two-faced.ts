@@ -1,4 +1,7 @@
-/** An application that speaks HTTP and its own TLS on one port, and says which of them it was asked in. */
+/**
+ * An application that speaks HTTP and its own TLS on one port, says which of them it was asked in, and echoes what
+ * follows an upgrade.
+ */
 import { once } from 'node:events';
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net';
@@ -32,6 +35,11 @@ export async function startTwoFaced({ certificateChain: cert, privateKey: key }:
     const verified = request.headers['x-forwarded-client-cert'] !== undefined;
     const body = request.socket instanceof TLSSocket ? 'tls' : verified ? 'mesh' : 'plain';
     response.writeHead(200, { 'content-length': body.length }).end(body);
+  });
+  http.on('upgrade', (_request, socket) => {
+    socket.on('error', () => socket.destroy());
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    socket.pipe(socket);
   });
   const tls: TlsServer = createTlsServer({ cert, key }, (socket) => http.emit('connection', socket));
   tls.on('tlsClientError', (_error, socket) => socket.destroy());

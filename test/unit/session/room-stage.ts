@@ -54,6 +54,7 @@ export class RoomStage implements AsyncDisposable {
   /** Connections to the server, and what it does with each. */
   readonly served: Heard[] = [];
   serve: (socket: Socket) => void = () => {};
+  private readonly callers: Socket[] = [];
   private readonly listener: Server;
   private readonly server: Server;
 
@@ -64,6 +65,7 @@ export class RoomStage implements AsyncDisposable {
     this.metrics = parts.metrics;
     this.notices = parts.notices;
     [this.listener, this.server] = sockets as [Server, Server];
+    this.listener.on('connection', (socket) => this.callers.push(socket));
     this.server.on('connection', (socket) => {
       socket.on('error', () => socket.destroy());
       this.served.push(new Heard(socket));
@@ -111,7 +113,7 @@ export class RoomStage implements AsyncDisposable {
       const identity = options.ca.identity('shop/default');
       io.useIdentity(new MeshTls(identity, Buffer.alloc(48, 1), () => io.trust, meshPeers(room)));
     }
-    const take = direction === 'inbound' ? inbound(room, original.port) : outbound(room);
+    const take = direction === 'inbound' ? inbound(room) : outbound(room);
     const listener = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
       take(socket, original),
     ).listen(0, '127.0.0.1');
@@ -136,6 +138,11 @@ export class RoomStage implements AsyncDisposable {
     this.clock.advance(ms);
     await new Promise((resolve) => setTimeout(resolve, 0));
     await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Resolves when so many bytes of the caller of this number (from 0) have been read. */
+  async read(bytes: number, caller = 0): Promise<void> {
+    await eventually(`${bytes} bytes are read`, () => (this.callers[caller]?.bytesRead ?? 0) >= bytes || undefined);
   }
 
   /** The server's connection of this number (from 0) when it is there. */
