@@ -8,6 +8,8 @@ import { review } from './review.ts';
 
 /** An object in etcd has at most 1.5 MiB, and a review may hold it twice. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
+/** Of all reviews that are being read together; a usual one has 20 KB. */
+const MAX_HELD_BYTES = 32 * 1024 * 1024;
 /** An API server waits 10 s by default. */
 const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 256;
@@ -19,6 +21,8 @@ export class InjectorServer {
   private readonly server: Server;
   private readonly defaults: () => InjectDefaults;
   private readonly log: InjectorLog;
+  /** Bytes of bodies that are not whole yet. */
+  private held = 0;
 
   /** `defaults` is asked for every review; `log` gets one line for each pod. Throws where the certificate is none. */
   constructor(certificate: ServingCertificate, defaults: () => InjectDefaults, log: InjectorLog) {
@@ -75,30 +79,39 @@ export class InjectorServer {
     if (request.method !== 'POST') return refuse(response, 405, 'use POST');
     if (!/^application\/json\b/i.test(request.headers['content-type'] ?? ''))
       return refuse(response, 415, 'reviews are application/json');
-    const body = await readBody(request);
-    if (body === null) return refuse(response, 413, `reviews have at most ${MAX_BODY_BYTES} bytes`);
+    const body = await this.read(request);
+    if (body === 413) return refuse(response, 413, `reviews have at most ${MAX_BODY_BYTES} bytes`);
+    if (body === 503) return refuse(response, 503, 'too many reviews are being sent at once');
     const reviewed = review(body, this.defaults());
     if (!reviewed.ok) return refuse(response, 400, reviewed.error);
     const { pod, outcome, detail, answer } = reviewed.value;
     this.log({ message: 'reviewed', pod, outcome, detail });
     return reply(response, 200, 'application/json', JSON.stringify(answer));
   }
-}
 
-/** null where it is too long; the rest is not read. */
-function readBody(request: IncomingMessage): Promise<string | null> {
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return Promise.resolve(null);
-  const { promise, resolve } = Promise.withResolvers<string | null>();
-  const chunks: Buffer[] = [];
-  let length = 0;
-  request.on('data', (chunk: Buffer) => {
-    length += chunk.length;
-    if (length <= MAX_BODY_BYTES) chunks.push(chunk);
-    else resolve(null);
-  });
-  request.on('end', () => resolve(Buffer.concat(chunks).toString()));
-  request.on('close', () => resolve(null));
-  return promise;
+  /** The body, or the status that refuses it; the rest is not kept then. */
+  private async read(request: IncomingMessage): Promise<string | 413 | 503> {
+    if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return 413;
+    const { promise, resolve } = Promise.withResolvers<string | 413 | 503>();
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const take = (chunk: Buffer): void => {
+      length += chunk.length;
+      this.held += chunk.length;
+      if (length > MAX_BODY_BYTES) resolve(413);
+      else if (this.held > MAX_HELD_BYTES) resolve(503);
+      else chunks.push(chunk);
+    };
+    request.on('data', take);
+    request.once('end', () => resolve(Buffer.concat(chunks).toString()));
+    request.once('close', () => resolve(413));
+    try {
+      return await promise;
+    } finally {
+      request.off('data', take).resume();
+      this.held -= length;
+    }
+  }
 }
 
 function refuse(response: ServerResponse, status: number, reason: string): void {

@@ -209,6 +209,21 @@ describe('the webhook', () => {
     expect((await call(port, '/inject', null)).status).toBe(405);
   });
 
+  test('holds 32 MiB of reviews that are being sent, and refuses what is more', async () => {
+    const bytes = 4 * 1024 * 1024;
+    const slow = Array.from({ length: 8 }, () => {
+      const headers = { 'content-type': 'application/json', 'content-length': bytes };
+      const where = { host: '127.0.0.1', port, path: '/inject', method: 'POST', headers };
+      return request({ ...where, ca: root.trustBundle, servername: HOST, agent: false });
+    });
+    const answered = async (status: number): Promise<true | undefined> =>
+      (await call(port, '/inject', 'no review')).status === status ? true : undefined;
+    for (const each of slow) each.on('error', () => {}).write(' '.repeat(bytes - 1));
+    await eventually('there is no room for another', () => answered(503));
+    for (const each of slow) each.destroy();
+    await eventually('what was held is free again', () => answered(400));
+  });
+
   test('ends with 0 on SIGTERM', async () => {
     const { program: own } = await start('--issuer', join(folder.path, 'issuer'));
     expect(await own.stop()).toEqual({ code: 0, signal: null });
