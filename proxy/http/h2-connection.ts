@@ -231,9 +231,14 @@ export class H2Connection<T> {
     return this.fail(frames.ENHANCE_YOUR_CALM, detail);
   }
 
-  resetByPeer(stream: H2Stream<T>, code: number): void {
+  /** `stream` null: it is over already, which makes its reset no cheaper where we answered at once. */
+  resetByPeer(stream: H2Stream<T> | null, code: number): void {
     if (this.role === 'server' && !this.guard.reset()) {
       this.calm('too many streams were reset');
+      return;
+    }
+    if (stream === null) {
+      this.tolerate();
       return;
     }
     this.drop(stream);

@@ -187,9 +187,7 @@ export class FrameDispatch<T> implements FrameSink {
     if (end - start !== 4) this.connection.fail(FRAME_SIZE_ERROR, 'RST_STREAM is not four bytes');
     else if (id === 0 || this.streams.isIdle(id)) this.connection.fail(PROTOCOL_ERROR, 'RST_STREAM on an idle stream');
     else {
-      const stream = this.streams.get(id);
-      if (stream === undefined) this.connection.tolerate();
-      else this.connection.resetByPeer(stream, readUint32(bytes, start));
+      this.connection.resetByPeer(this.streams.get(id) ?? null, readUint32(bytes, start));
     }
   }
 

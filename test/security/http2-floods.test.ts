@@ -15,6 +15,7 @@ import {
   POST,
   type Recorder,
   request,
+  response,
   settings,
   uint32,
 } from '../support/h2.ts';
@@ -46,6 +47,18 @@ describe('rapid reset (CVE-2023-44487)', () => {
     );
     expect(took).toBe(L.resetBurst + 1);
     expect(most).toBe(1);
+    calmed(server);
+  });
+
+  it('counts as much where each request is answered before its reset comes', () => {
+    const server = greetedServer();
+    server.hooks.onRequest = (stream) => stream.respond(response(503, [], 0), 0, '', true);
+    const took = untilEnded(server, 10_000, (n) => {
+      server.clock.advance(1);
+      return Buffer.concat([headers(2 * n + 1, GET), frame(f.RST_STREAM, 0, 2 * n + 1, uint32(f.CANCEL))]);
+    });
+    expect(took).toBeGreaterThan(L.resetBurst);
+    expect(took).toBeLessThan(2 * L.resetBurst);
     calmed(server);
   });
 
@@ -125,7 +138,7 @@ describe('floods of small frames (CVE-2019-9511 to 9518)', () => {
     ['PRIORITY', L.pingBurst, frame(f.PRIORITY, 0, 5, Buffer.from([0, 0, 0, 1, 9]))],
     ['unknown frames', L.pingBurst, frame(0x42, 0, 0)],
     ['GOAWAY while a stream is open', L.pingBurst, frame(f.GOAWAY, 0, 0, uint32(0, 0))],
-    ['RST_STREAM of a closed stream', L.pingBurst, frame(f.RST_STREAM, 0, 3, uint32(8))],
+    ['RST_STREAM of a closed stream', L.resetBurst - 1, frame(f.RST_STREAM, 0, 3, uint32(8))],
     ['empty DATA', L.emptyBurst, frame(f.DATA, 0, 1)],
     ['DATA of padding alone', L.emptyBurst, frame(f.DATA, 8, 1, Buffer.from([0]))],
   ])('%s', (_what, burst, bytes) => {
