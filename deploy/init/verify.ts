@@ -73,7 +73,8 @@ async function attempt(listener: Server | null, host: string, port: number, capt
     if (listener === null) resolve(isBetween(capturedAt, socket.localPort ?? 0) ? 'captured' : 'escaped');
   });
   socket.on('error', ({ code }: NodeJS.ErrnoException) => resolve(NO_WAY.has(code ?? '') ? 'no route' : 'escaped'));
-  const timer = setTimeout(() => resolve('escaped'), CONNECT_MS);
+  // After a stall the time is up before the loop has looked at what arrived meanwhile: it looks first.
+  const timer = setTimeout(() => setImmediate(() => resolve('escaped')), CONNECT_MS);
   const outcome = await promise;
   clearTimeout(timer);
   listener?.off('connection', arrived);
