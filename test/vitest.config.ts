@@ -7,8 +7,9 @@ const config: ViteUserConfig = defineConfig({
     include: ['test/**/*.test.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    // Long enough for a machine that stands still for seconds: only a test that would never end reaches them.
+    testTimeout: 60_000,
+    hookTimeout: 90_000,
     reporters: ['default', './test/support/skips.ts'],
   },
 });

@@ -63,7 +63,9 @@ class FakeEnvoy implements AsyncDisposable {
       socket.pause();
       socket.unshift(first);
       if (first.toString('latin1').startsWith('PRI * HTTP/2.0')) {
-        performServerHandshake(socket).on('stream', (stream) => stream.end('HTTP/2.0'));
+        const session = performServerHandshake(socket);
+        session.on('error', () => session.destroy());
+        session.on('stream', (stream) => stream.end('HTTP/2.0'));
       } else {
         this.http1.emit('connection', socket);
         socket.resume();

@@ -66,7 +66,7 @@ describe("kubelet's probes, by way of the sidecar", () => {
       { name: 'Host', value: 'portal.example' },
       { name: 'X-Token', value: 'a' },
     ];
-    const probe = (handler: object, port: number): object => ({ handler, port });
+    const probe = (handler: object, port: number): object => ({ handler: { timeoutSeconds: 8, ...handler }, port });
     const probes = {
       '/app-health/app/livez': probe({ httpGet: { path: '/healthz?full=1', port: 'http' } }, app.port),
       '/app-health/app/readyz': probe({ tcpSocket: { port: 1 } }, app.port),
@@ -74,8 +74,8 @@ describe("kubelet's probes, by way of the sidecar", () => {
       '/app-health/down/readyz': probe({ tcpSocket: { port: 1 } }, nowhere),
       '/app-health/slow/livez': probe({ httpGet: { port: 1 }, timeoutSeconds: 1 }, (await hanging).port),
       '/app-health/tls/livez': probe({ httpGet: { port: 1, scheme: 'HTTPS', httpHeaders: headers } }, (await tls).port),
-      '/app-health/grpc/livez': probe({ grpc: { port: 1, service: 'mesh' }, timeoutSeconds: 5 }, (await grpc).port),
-      '/app-health/grpc/readyz': probe({ grpc: { port: 1 }, timeoutSeconds: 5 }, (await grpc).port),
+      '/app-health/grpc/livez': probe({ grpc: { port: 1, service: 'mesh' } }, (await grpc).port),
+      '/app-health/grpc/readyz': probe({ grpc: { port: 1 } }, (await grpc).port),
       '/app-lifecycle/app/prestop': probe({ httpGet: { path: '/bye', port: 1 } }, app.port),
     };
     weft = await mesh.start({

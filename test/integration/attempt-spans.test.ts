@@ -23,8 +23,8 @@ test.each(['refuses the connection', 'resets the request'])(
       },
     });
 
-    // The balancer chooses at random which is first; twenty times the good one would be one in a million.
-    for (let i = 0; i < 20 && !receiver.spans.some((span) => span.failed); i++) {
+    // The balancer chooses at random which is first; forty times the good one would be one in a million million.
+    for (let i = 0; i < 40 && !receiver.spans.some((span) => span.failed); i++) {
       expect((await ask(weft.ports.outbound, get('svc'))).status).toBe(200);
       await eventually('the answering attempt is exported', () => {
         const answered = receiver.spans.filter((span) => !span.failed);

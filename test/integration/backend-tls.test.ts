@@ -97,7 +97,7 @@ function healthCheck(name: string): string {
   const active = {
     type: 'HTTP',
     interval: '100ms',
-    timeout: '2s',
+    timeout: '10s',
     unhealthyThreshold: 1,
     healthyThreshold: 1,
     http: { path: '/' },

@@ -45,7 +45,7 @@ test('the metrics tell the end of the certificate in use, the last rotation and 
 
 test('when the certificate in use expires the sidecar says so, is unready, and recovers with the next one', async () => {
   const warned = countLines(weft, WARNING);
-  const short = mesh.ca.identity('default/cart', { lifetimeMs: 3_000 });
+  const short = mesh.ca.identity('default/cart', { lifetimeMs: 7_000 });
   await rotate(mesh, weft, 'cart', short);
   expect(await logLine(weft, ({ msg }) => msg === END)).toMatchObject({ level: 50 });
   expect(Date.now()).toBeGreaterThanOrEqual(short.notAfter);

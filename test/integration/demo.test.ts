@@ -9,7 +9,9 @@ async function demo(): Promise<{ code: number | null; output: string }> {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('OTEL_')));
   const child = spawn(process.execPath, ['deploy/demo/run.ts', '--once'], { cwd: root, env });
   let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part: Buffer) => (output += part.toString()));
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (part: string) => (output += part));
+  }
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
   return { code, output };
 }

@@ -10,8 +10,8 @@ const mesh = new TinyMesh();
 const app = mesh.own(await startBackend(fixed(1024)));
 afterAll(() => mesh[Symbol.asyncDispose]());
 
-/** "At once", on a machine that other tests use too: less than any timer of the drain. */
-const AT_ONCE_MS = 1_500;
+/** Less than any patience, however slow the machine is. */
+const SOON_MS = 10_000;
 
 async function endOf(weft: Weft): Promise<{ code: number | null; ms: number }> {
   const started = performance.now();
@@ -19,13 +19,27 @@ async function endOf(weft: Weft): Promise<{ code: number | null; ms: number }> {
   return { code, ms: performance.now() - started };
 }
 
-describe('an idle sidecar', () => {
+/**
+ * At once: well before a sidecar that was told at the same time and waits for two seconds of quiet, since it has a caller.
+ * A slow machine slows both.
+ */
+async function expectEndsAtOnce(weft: Weft, busyAccount: string): Promise<void> {
+  const documents = plain({ name: 'app', endpoints: [app.port] });
+  const busy = await mesh.start({ account: busyAccount, documents });
+  using client = await openClient(busy.ports.outbound);
+  await client.exchange(get('app'));
+  busy.program.signal('SIGTERM');
+  weft.program.signal('SIGTERM');
+  const ends = await Promise.all([endOf(weft), endOf(busy)]);
+  expect(ends.map(({ code }) => code)).toEqual([0, 0]);
+  expect(ends[0].ms).toBeLessThan(ends[1].ms - 500);
+}
+
+// Five programs start at once.
+describe('an idle sidecar', { timeout: 60_000 }, () => {
   test.concurrent('ends at once with 0 on SIGTERM', async () => {
     const weft = await mesh.start({ account: 'idle', documents: plain({ name: 'app', endpoints: [app.port] }) });
-    weft.program.signal('SIGTERM');
-    const { code, ms } = await endOf(weft);
-    expect(code).toBe(0);
-    expect(ms).toBeLessThan(AT_ONCE_MS);
+    await expectEndsAtOnce(weft, 'beside-idle');
   });
 
   test.concurrent('ends at once after it has served, though its upstream connections are still pooled', async () => {
@@ -35,10 +49,7 @@ describe('an idle sidecar', () => {
       'its caller is gone',
       async () => (await weft.metric('weft_downstream_connections')) === 0 || undefined,
     );
-    weft.program.signal('SIGTERM');
-    const { code, ms } = await endOf(weft);
-    expect(code).toBe(0);
-    expect(ms).toBeLessThan(AT_ONCE_MS);
+    await expectEndsAtOnce(weft, 'beside-served');
   });
 
   test.concurrent('ends on POST /quitquitquit', async () => {
@@ -71,13 +82,14 @@ describe('a sidecar with a request under way', () => {
     });
     expect(body).toContain('draining');
     expect(weft.program.exited).toBeNull();
+    const end = endOf(weft);
     release();
     const answer = await client.answer();
     expect([answer.body.toString(), header(answer, 'connection')]).toEqual(['late', 'close']);
-    const { code, ms } = await endOf(weft);
+    const { code, ms } = await end;
     expect(code).toBe(0);
-    expect(ms).toBeGreaterThan(1_500);
-    expect(ms).toBeLessThan(5_000);
+    expect(ms).toBeGreaterThan(1_900);
+    expect(ms).toBeLessThan(SOON_MS);
   });
 
   test('ends at once on a second SIGTERM', async () => {
@@ -87,7 +99,7 @@ describe('a sidecar with a request under way', () => {
     weft.program.signal('SIGTERM');
     const { code, ms } = await endOf(weft);
     expect(code).toBe(0);
-    expect(ms).toBeLessThan(AT_ONCE_MS);
+    expect(ms).toBeLessThan(SOON_MS);
     await client.ended;
   });
 });
@@ -103,7 +115,7 @@ test('--drain is the end of patience', async () => {
   const { code, ms } = await endOf(weft);
   expect(code).toBe(0);
   expect(ms).toBeGreaterThan(900);
-  expect(ms).toBeLessThan(1_000 + AT_ONCE_MS);
+  expect(ms).toBeLessThan(1_000 + SOON_MS);
 });
 
 test('POST /drain makes it unready and lets it serve on', async () => {

@@ -6,7 +6,7 @@ import { reloads } from '../faults/scenes/reloads.ts';
 import { killEvery, postsUnderKills, rollingRestart } from '../faults/scenes/restarts.ts';
 import type { Outcome } from '../faults/scenes/stage.ts';
 
-const TIME = 60_000;
+const TIME = 120_000;
 
 function expectWell({ name, figures, problems }: Outcome): void {
   console.log(`${name}:`, figures);

@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => mesh[Symbol.asyncDispose]());
 
 function checked(name: string, check: Readonly<Record<string, unknown>>): string {
-  const active = { interval: '30ms', timeout: '500ms', unhealthyThreshold: 2, ...check };
+  const active = { interval: '30ms', timeout: '10s', unhealthyThreshold: 2, ...check };
   return document({
     apiVersion: 'weft.dev/v1',
     kind: 'TrafficPolicy',

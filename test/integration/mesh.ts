@@ -125,6 +125,12 @@ export function wordOf(answer: Answer): string | undefined {
   return /^weft; error=[a-z_]+; details="([a-z_]+): /.exec(header(answer, 'proxy-status') ?? '')?.[1];
 }
 
+/**
+ * Room in every bound of wall-clock time: the tests share two cores with each other, and some machines stand still for a
+ * second or two.
+ */
+export const STALL_MS = 2_500;
+
 /** Resident memory of a process in bytes. */
 export function residentBytes(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'latin1');

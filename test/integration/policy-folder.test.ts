@@ -61,7 +61,7 @@ test('a burst of 50 writes is a few compilations, and the last of them is in for
   const before = (await dump(weft)).policy.accepted;
   for (let i = 1; i <= 50; i++) writeFileSync(join(folder, 'policy.yaml'), one(`write-${i}`));
   const { policy } = await inForce(weft, 'write-50');
-  expect(policy.accepted - before).toBeLessThanOrEqual(3);
+  expect(policy.accepted - before).toBeLessThanOrEqual(5);
 });
 
 test('a file half written leaves the last good policy in force until its rest is there', async () => {

@@ -23,7 +23,7 @@ function policy(turn: number): string[] {
   return [...plain({ name: 'app', endpoints }), httpRoute({ name: 'app', parent: 'app', rules })];
 }
 
-test(`${RELOADS} reloads under load fail no request`, { timeout: 60_000 }, async () => {
+test(`${RELOADS} reloads under load fail no request`, { timeout: 120_000 }, async () => {
   const weft = await mesh.start({ account: 'caller', documents: policy(0), flags: ['--threads', '2'] });
   const stop = new AbortController();
   const load = closedLoop({

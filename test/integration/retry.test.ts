@@ -101,7 +101,10 @@ test('retries stay within their budget', async () => {
 
 test('an answer of the application is never retried, whatever its status', async () => {
   bad.behaviour = status(503);
-  await mesh.apply(weft, 'caller', plain({ name: 'svc5', endpoints: [bad.port, good.port] }));
+  await mesh.apply(weft, 'caller', [
+    ...plain({ name: 'svc5', endpoints: [bad.port, good.port] }),
+    trafficPolicy('svc5', { loadBalancer: { type: 'RoundRobin' } }),
+  ]);
   const statuses = new Set<number>();
   for (let i = 0; i < 12; i++) statuses.add((await ask(weft.ports.outbound, get('svc5'))).status);
   expect([...statuses].toSorted((a, b) => a - b)).toEqual([200, 503]);

@@ -10,7 +10,7 @@ import { inUse, underLoad } from './rotating.ts';
 
 const RATE = 500;
 /** Left at the end of the load, so that no request is under way when the certificate expires. */
-const MARGIN_MS = 500;
+const MARGIN_MS = 3_000;
 const mesh = new TinyMesh();
 afterAll(() => mesh[Symbol.asyncDispose]());
 
@@ -50,7 +50,7 @@ test('a Workload API that restarts and hangs fails no request until the certific
   const report = await underLoad({ rate: RATE, caller, callee, friend: () => friend }, async () => {
     await agent.kill();
     await logLine(caller, (line) => line['part'] === 'source');
-    second = write(10_000);
+    second = write(12_000);
     next = await startAgent();
     await inUse(caller, second);
     next.signal('SIGSTOP');

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openClient } from '../support/client.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, get, meshed, plain, residentBytes, TinyMesh } from './mesh.ts';
 
@@ -92,11 +93,10 @@ async function download(port: number, bytes: number): Promise<void> {
 }
 
 async function upload(port: number, bytes: number): Promise<void> {
-  const socket = connect(port, '127.0.0.1');
-  const answered = once(socket, 'data') as Promise<[Buffer]>;
-  await send(socket, `POST /${bytes} HTTP/1.1\r\nHost: big\r\nContent-Length: ${bytes}\r\n\r\n`, bytes);
-  expect((await answered)[0].toString('latin1')).toMatch(/^HTTP\/1\.1 200 .*done$/s);
-  socket.destroy();
+  using client = await openClient(port);
+  await send(client.socket, `POST /${bytes} HTTP/1.1\r\nHost: big\r\nContent-Length: ${bytes}\r\n\r\n`, bytes);
+  const { status, body } = await client.answer('POST', 60_000);
+  expect([status, body.toString()]).toEqual([200, 'done']);
 }
 
 /** By how much the most memory of each sidecar during `work` is above that before it. */

@@ -80,8 +80,8 @@ interface WorkerEvent {
   readonly workerInfo?: { readonly title: string };
 }
 
-/** Enough that each thread gets some of them. */
-const CALLERS = 12;
+/** The kernel deals them to two threads at random: enough that each gets some of them. */
+const CALLERS = 32;
 
 /** Kills data thread `number` and returns, with the time it took, when new connections are served by all threads again. */
 async function kill(number: number): Promise<number> {

@@ -3,7 +3,7 @@ import { status } from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
 import { meshed, TinyMesh } from '../integration/mesh.ts';
 import { eventually } from '../support/eventually.ts';
-import { freePort } from '../support/ports.ts';
+import { freePort, freePorts } from '../support/ports.ts';
 import type { Weft } from '../support/weft.ts';
 import { EchoCaller, EchoServer } from './grpc-echo.ts';
 
@@ -26,7 +26,10 @@ class Pod {
 
   static async start(mesh: TinyMesh, account: string): Promise<Pod> {
     const app = mesh.own(await new EchoServer().listen(await freePort()));
-    return new Pod(mesh, account, app, await mesh.start({ account, app: app.port }));
+    // Ports that nobody takes while the sidecar that comes back does not listen yet.
+    const [inbound = 0, outbound = 0, admin = 0, metrics = 0, ready = 0] = await freePorts(5);
+    const ports = { inbound, outbound, admin, metrics, ready };
+    return new Pod(mesh, account, app, await mesh.start({ account, app: app.port, ports }));
   }
 
   /** The application says GOAWAY, ends its calls, goes, and another takes its port. */

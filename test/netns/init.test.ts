@@ -1,6 +1,6 @@
 /** What `weft init` captures and what it leaves alone, told by the port at which connections arrive; no sidecar is needed. */
 import fc from 'fast-check';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { iptablesRuleset } from '../../deploy/init/iptables.ts';
 import { nftRuleset } from '../../deploy/init/nftables.ts';
 import { parseInit } from '../../deploy/init/options.ts';
@@ -9,6 +9,8 @@ import { mayHavePods, type Pod, PodNetwork, requirePods } from '../support/pods.
 import { ROOT } from '../support/weft.ts';
 
 const START_MS = 120_000;
+// Most tests run several programs, one after the other.
+vi.setConfig({ testTimeout: 60_000 });
 const OUTBOUND = 15_001;
 const INBOUND = 15_006;
 

@@ -3,7 +3,7 @@ import { afterAll, beforeEach, expect, test } from 'vitest';
 import { PodNetwork, requirePods } from '../support/pods.ts';
 import { serviceOf } from './documents.ts';
 
-const TEST_MS = 60_000;
+const TEST_MS = 120_000;
 const SERVICE = '10.96.0.10';
 
 let network: PodNetwork | null = null;

@@ -1,6 +1,7 @@
 /** Redirected traffic end to end: pods with real rules, applications that know nothing, and what crosses between them. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { TestCa } from '../support/certificates.ts';
+import { eventually } from '../support/eventually.ts';
 import type { Packet } from '../support/packets.ts';
 import { mayHavePods, type Pod, PodNetwork, requirePods } from '../support/pods.ts';
 import { markedRoute, meshOf, peerAuthentication, serviceOf } from './documents.ts';
@@ -120,7 +121,12 @@ describe.each([
     const answer = await storefront.do('get', { host: addressOf(catalog), port: 8080 });
     expect(answer.headers['x-route']).toBeUndefined();
     expect(answer.text).toContain(`URI=${idOf('storefront')}`);
-    expect(await storefront.metric('istio_requests_total', 'destination_service_name="members"')).toBe(before + 1);
+    await eventually(
+      'it is counted',
+      async () =>
+        (await storefront.metric('istio_requests_total', 'destination_service_name="members"')) === before + 1 ||
+        undefined,
+    );
   });
 
   test('the application calls itself by its own address without the sidecar, and through its Service by mutual TLS', async () => {

@@ -122,7 +122,7 @@ describe('decoding', () => {
       }),
       RUNS,
     );
-  });
+  }, 60_000);
 
   it('never throws on any document, and every problem has a place and a path', () => {
     fc.assert(
@@ -286,7 +286,7 @@ describe('decoding a file time and again', () => {
       RUNS,
     );
     expect(kept).toBeGreaterThan(100);
-  });
+  }, 60_000);
 
   it('a stream parted at its markers reads as the whole does', () => {
     let compared = 0;

@@ -199,7 +199,7 @@ function forwarded({ request: leaving, responseChanges }: BackendView): object {
 }
 
 test(`explain says what ${LOTS * LOT} generated requests by as many policies really get`, {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   const backends = [await startTarget(), await startTarget(), await startTarget()];
   const targets = backends.flatMap(({ port }, i) => plain({ name: `v${i}`, endpoints: [port] }));

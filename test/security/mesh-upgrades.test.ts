@@ -72,6 +72,7 @@ test('a peer that sends bytes before its extended CONNECT is answered smuggles n
   });
   await once(socket, 'secureConnect');
   const session = connectH2('http://app', { createConnection: () => socket });
+  session.on('error', () => undefined);
   await once(session, 'remoteSettings');
   const stream = session.request({
     ':method': 'CONNECT',

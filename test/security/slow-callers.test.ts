@@ -44,7 +44,7 @@ async function costOf(count: number, bytes: string, parts = 1): Promise<number> 
 }
 
 test('connections that say nothing, stop in a head or in a body cost at most 16 KiB each', {
-  timeout: 30_000,
+  timeout: 60_000,
 }, async () => {
   const count = 1000;
   await costOf(count, 'GET /x HTTP/1.1\r\n');
@@ -80,7 +80,7 @@ test.for([
   },
 );
 
-test('a caller that reads slowly gets the whole of its last answer', { timeout: 15_000 }, async () => {
+test('a caller that reads slowly gets the whole of its last answer', { timeout: 60_000 }, async () => {
   const body = 'x'.repeat(12 * MIB);
   stage.app.respond = (_seen, socket) => void socket.write(answerWith(body));
   using client = await stage.outbound();

@@ -2,7 +2,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, expect, test, vi } from 'vitest';
 import type { Identity } from '../../certs/identity.ts';
 import { ask, countLines, get, meshed, TinyMesh } from '../integration/mesh.ts';
 import { asPeer, inUse, rotate } from '../integration/rotating.ts';
@@ -13,6 +13,9 @@ import { eventually } from '../support/eventually.ts';
 import { type Program, startProgram } from '../support/process.ts';
 import { ROOT, type Weft } from '../support/weft.ts';
 import { WorkloadApi } from '../support/workload-api.ts';
+
+// Each starts programs, one after the other.
+vi.setConfig({ testTimeout: 60_000 });
 
 const mesh = new TinyMesh();
 afterAll(() => mesh[Symbol.asyncDispose]());
@@ -61,7 +64,7 @@ async function told(weft: Weft): Promise<string> {
   return (await Promise.all(answers.map(async (answer) => (await answer).text()))).join('\n');
 }
 
-test('of an identity from files, with every error that files can have', { timeout: 40_000 }, async () => {
+test('of an identity from files, with every error that files can have', async () => {
   const app = mesh.own(await startBackend(text('served')));
   const weft = await mesh.start({ account: 'cart', app: app.port, flags: ['--access-log', 'json'] });
   await weft.ask('admin', '/logging?level=trace', { method: 'POST' });

@@ -4,15 +4,16 @@
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { afterAll, beforeAll, test } from 'vitest';
+import { afterAll, beforeAll, test, vi } from 'vitest';
 import { meshed, TinyMesh } from '../integration/mesh.ts';
 import { openClient } from '../support/client.ts';
 import type { Weft } from '../support/weft.ts';
-import { expectDelay, MOST_SAMPLES } from './delay.ts';
+import { DELAY_TEST_MS, expectDelay, MOST_SAMPLES } from './delay.ts';
 
 const STRANGERS_MS = 8;
 const ESTABLISHED_MS = 5;
 const GREETING = '220 ready\r\n';
+vi.setConfig({ testTimeout: DELAY_TEST_MS });
 
 const mesh = new TinyMesh();
 const server = createServer((socket) => {

@@ -1,10 +1,10 @@
 /** A server that speaks first, in pods whose traffic is redirected: neither side knows of a proxy, and no port is declared. */
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { serviceOf } from '../netns/documents.ts';
 import { lacking } from '../support/debian.ts';
 import { mayHavePods, type Pod, PodNetwork, requirePods } from '../support/pods.ts';
 import { skip } from '../support/skips.ts';
-import { expectDelay } from './delay.ts';
+import { DELAY_TEST_MS, expectDelay } from './delay.ts';
 import { mariaDbClient, PASSWORD, startMariaDb } from './mariadb.ts';
 
 const ADDRESS = '10.96.0.50';
@@ -15,6 +15,7 @@ const BARE = 2526;
 const START_MS = 300_000;
 /** Each sidecar waits 2 ms for the caller to speak. */
 const DELAY_MS = 8;
+vi.setConfig({ testTimeout: DELAY_TEST_MS });
 
 const owned = new AsyncDisposableStack();
 let network: PodNetwork;

@@ -7,6 +7,7 @@ import { answersOn } from '../support/ports.ts';
 import { type Program, type ProgramOptions, runProgram, startProgram } from '../support/process.ts';
 import { skip } from '../support/skips.ts';
 import { unprivileged } from '../support/unprivileged.ts';
+import { sumOfSeries } from '../support/weft.ts';
 import { type Carriage, type ServerPair, startPair } from './pair.ts';
 
 /** Starts the server and answers its port on loopback; what it puts into `owned` ends after the tests, last first. */
@@ -42,10 +43,11 @@ export function behindSidecars(packages: readonly DebianPackage[], startServer: 
 /** Fails unless the sidecar before the server has seen connections or requests, each from the caller's verified identity. */
 export async function expectIdentity({ pair }: Stage, carriage: Carriage): Promise<void> {
   const { weft, callers } = pair.callee(carriage);
+  const metrics = await weft.metrics();
   for (const metric of ['istio_tcp_connections_opened_total', 'istio_requests_total']) {
     const served = 'reporter="destination"';
-    const known = await weft.metric(metric, served, `source_principal="${callers}"`);
-    expect(known).toBe(await weft.metric(metric, served));
+    const known = sumOfSeries(metrics, metric, served, `source_principal="${callers}"`);
+    expect(known).toBe(sumOfSeries(metrics, metric, served));
     if (known > 0) return;
   }
   throw new Error(`nothing came through the sidecar before the server:\n${weft.program.output}`);

@@ -75,7 +75,7 @@ describe.each(VARIANTS)('a WebSocket $approach to $name', (variant) => {
     expect([code, String(reason)]).toEqual([4001, 'as you wish']);
 
     const { socket: another } = await open(true);
-    const far = ends.at(-2);
+    const far = ends.at(-1);
     if (far === undefined) throw new Error('the server has no such connection');
     another.close(4002, 'enough');
     const [heard, why] = (await once(far, 'close')) as [number, Buffer];

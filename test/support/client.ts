@@ -19,6 +19,9 @@ export interface Answer {
 /** How the connection was ended by the far side. */
 export type End = 'fin' | 'reset';
 
+/** Longer than a name takes that no DNS server answers for. */
+const TIMEOUT_MS = 10_000;
+
 /** One connection. Whoever opened it closes it. */
 export class RawClient implements Disposable {
   received: Buffer = Buffer.alloc(0);
@@ -67,7 +70,7 @@ export class RawClient implements Disposable {
   }
 
   /** Waits until `found`, asked at every arrival, answers something; rejects at the end of the connection. */
-  async until<T>(found: () => T | undefined, timeoutMs = 5_000): Promise<T> {
+  async until<T>(found: () => T | undefined, timeoutMs: number = TIMEOUT_MS): Promise<T> {
     const expired = AbortSignal.timeout(timeoutMs);
     for (;;) {
       const answer = found();
@@ -80,7 +83,7 @@ export class RawClient implements Disposable {
   }
 
   /** The next answer, whole. `method` is the request's, for HEAD has no body. */
-  async answer(method = 'GET', timeoutMs = 5_000): Promise<Answer> {
+  async answer(method = 'GET', timeoutMs: number = TIMEOUT_MS): Promise<Answer> {
     const answer = await this.until(() => this.parse(method), timeoutMs);
     this.consumed = answer.end;
     return answer;

@@ -8,7 +8,7 @@ const PAUSE_MS = 5;
 
 /**
  * Asks until `ask` answers something other than undefined. Rejects after `timeoutMs` with `what` and the last error
- * that `ask` threw.
+ * that `ask` threw; the last question is put after that time, however long the machine stood still before it.
  */
 export async function eventually<T>(
   what: string,
@@ -16,16 +16,16 @@ export async function eventually<T>(
   timeoutMs = 10_000,
 ): Promise<T> {
   const end = performance.now() + timeoutMs;
-  let last: unknown;
-  do {
+  for (;;) {
+    const isLast = performance.now() >= end;
+    let failure: unknown;
     try {
       const answer = await ask();
       if (answer !== undefined) return answer;
-      last = undefined;
     } catch (error) {
-      last = error;
+      failure = error;
     }
+    if (isLast) throw new Error(`not within ${timeoutMs} ms: ${what}`, { cause: failure });
     await pause(PAUSE_MS);
-  } while (performance.now() < end);
-  throw new Error(`not within ${timeoutMs} ms: ${what}`, { cause: last });
+  }
 }

@@ -13,7 +13,7 @@ import type { Operations, Order, Reply, Seen } from './pod-app.ts';
 import { Folder, policyText } from './policy.ts';
 import { type Exit, type Program, runProgram, startProgram } from './process.ts';
 import { skip } from './skips.ts';
-import { ROOT } from './weft.ts';
+import { ROOT, sumOfSeries } from './weft.ts';
 
 const WEFT_UID = 1337;
 const MAIN = `${ROOT}/proxy/main.ts`;
@@ -218,9 +218,7 @@ export class Pod {
   /** Sum of a metric's series whose line holds every one of `labels`. */
   async metric(name: string, ...labels: string[]): Promise<number> {
     const { text } = await this.do('get', { host: '127.0.0.1', port: 15_020, path: '/metrics' });
-    const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
-    const fitting = lines.filter((line) => labels.every((label) => line.includes(label)));
-    return fitting.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+    return sumOfSeries(text, name, ...labels);
   }
 
   async startApp(): Promise<void> {

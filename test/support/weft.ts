@@ -11,6 +11,9 @@ const SERVERS: readonly Listener[] = ['admin', 'metrics', 'ready'];
 const TRAFFIC: readonly Listener[] = ['inbound', 'outbound'];
 export const ROOT: string = join(import.meta.dirname, '../..');
 const MAIN = join(ROOT, 'proxy/main.ts');
+/** Of each step of a start, and of an answer, on a machine that has others to start as well. */
+const START_MS = 30_000;
+const ASK_MS = 10_000;
 
 export interface WeftOptions {
   /** The program, if not the source: a bundle. */
@@ -49,7 +52,7 @@ export class Weft implements AsyncDisposable {
 
   /** What one of the HTTP servers beside the data path answers. */
   ask(listener: 'admin' | 'metrics' | 'ready', path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(`http://127.0.0.1:${this.ports[listener]}${path}`, { ...init, signal: AbortSignal.timeout(5_000) });
+    return fetch(`http://127.0.0.1:${this.ports[listener]}${path}`, { ...init, signal: AbortSignal.timeout(ASK_MS) });
   }
 
   async metrics(): Promise<string> {
@@ -58,11 +61,7 @@ export class Weft implements AsyncDisposable {
 
   /** Sum of all series of a metric whose line holds every one of `labels` (`name="value"`). */
   async metric(name: string, ...labels: string[]): Promise<number> {
-    const lines = (await this.metrics())
-      .split('\n')
-      .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
-    const fitting = lines.filter((line) => labels.every((label) => line.includes(label)));
-    return fitting.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+    return sumOfSeries(await this.metrics(), name, ...labels);
   }
 
   async isReady(): Promise<boolean> {
@@ -72,7 +71,7 @@ export class Weft implements AsyncDisposable {
   }
 
   /** Resolves when readiness answers 200, with the traffic listeners known. */
-  async ready(timeoutMs = 10_000): Promise<void> {
+  async ready(timeoutMs: number = START_MS): Promise<void> {
     if (this.ports.outbound === 0) Object.assign(this.ports, await printedPorts(this.program, TRAFFIC, timeoutMs));
     const ask = async (): Promise<true | undefined> => {
       if (this.program.exited !== null) throw new Error(this.program.output);
@@ -95,6 +94,13 @@ export class Weft implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
   }
+}
+
+/** The same sum in the text of a page of metrics. */
+export function sumOfSeries(metrics: string, name: string, ...labels: string[]): number {
+  const lines = metrics.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+  const fitting = lines.filter((line) => labels.every((label) => line.includes(label)));
+  return fitting.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
 }
 
 /** Starts a sidecar and returns when its admin, metrics and readiness servers are up; ready it may not be yet (`ready`). */
@@ -139,7 +145,7 @@ function proxyFlags(options: WeftOptions): string[] {
 async function printedPorts(
   program: Program,
   listeners: readonly Listener[],
-  timeoutMs?: number,
+  timeoutMs: number = START_MS,
 ): Promise<Record<Listener, number>> {
   const entries = await Promise.all(
     listeners.map(async (name) => [name, await program.waitForLine((line) => portOf(line, name), timeoutMs)] as const),

@@ -205,7 +205,7 @@ describe('the admin server', () => {
     const { sources, port } = await admin();
     expect((await ask(port, 'POST', '/drain')).status).toBe(202);
     expect((await ask(port, 'POST', '/quitquitquit')).status).toBe(200);
-    await expect.poll(() => sources.calls).toEqual(['drain', 'quit']);
+    await expect.poll(() => sources.calls, { timeout: 10_000 }).toEqual(['drain', 'quit']);
   });
 
   test('changes nothing on GET or HEAD and names the method it wants', async () => {
@@ -334,7 +334,7 @@ describe('the metrics server', () => {
     expect((await ask(port, 'GET', '/quitquitquit')).status).toBe(405);
     expect(sources.calls).toEqual([]);
     expect((await ask(port, 'POST', '/quitquitquit')).status).toBe(200);
-    await expect.poll(() => sources.calls).toEqual(['quit']);
+    await expect.poll(() => sources.calls, { timeout: 10_000 }).toEqual(['quit']);
   });
 });
 

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runExplain } from '../../../proxy/answers/explain-cli.ts';
 import type { Explanation } from '../../../proxy/answers/explanation.ts';
 import { service } from '../../support/policy-documents.ts';
+import { freePort } from '../../support/ports.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -88,11 +89,10 @@ describe('weft explain of a running sidecar', () => {
     ]);
     status = 400;
     expect(await run('--admin', at, 'GET', 'a/')).toMatchObject({ code: 1, err: [`${at} answers 400: no policy`] });
-    server.close();
-    server.closeAllConnections();
-    const gone = await run('--admin', at, 'GET', 'a/');
+    const nobody = `127.0.0.1:${await freePort()}`;
+    const gone = await run('--admin', nobody, 'GET', 'a/');
     expect(gone).toMatchObject({ code: 1, out: [] });
-    expect(gone.err[0]).toBe(`${at} cannot be asked: ECONNREFUSED`);
+    expect(gone.err[0]).toBe(`${nobody} cannot be asked: ECONNREFUSED`);
   });
 
   it('asks on ports too that fetch bars, where nobody may listen', async () => {

@@ -66,12 +66,12 @@ describe('a snapshot', () => {
       files.map((file) => parseAllDocuments(file.text, { prettyErrors: false, uniqueKeys: false })),
     );
     const { documents, problems } = decodeFiles(files);
-    const whole = bestOf(2, () => compile(files, SELF));
-    const decoded = bestOf(2, () => compileDocuments(documents, problems, SELF));
+    const whole = bestOf(5, () => compile(files, SELF));
+    const decoded = bestOf(5, () => compileDocuments(documents, problems, SELF));
     const decoder = new FileDecoder('all.yaml');
     decoder.decode(text.join(''));
     let version = 0;
-    const changed = bestOf(3, () => {
+    const changed = bestOf(10, () => {
       text[900] = route('changed', `{rules: [{name: v${version++}}]}`);
       const next = decoder.decode(text.join(''));
       return compileDocuments(next.documents, next.problems, SELF);

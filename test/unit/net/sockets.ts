@@ -60,3 +60,13 @@ export async function read(socket: Socket, bytes: number): Promise<Buffer> {
   await promise;
   return Buffer.concat(parts);
 }
+
+/** The first TLS record, in however many pieces it comes. */
+export async function readRecord(socket: Socket): Promise<Buffer> {
+  let bytes: Buffer = Buffer.alloc(0);
+  while (bytes.length < 5 || bytes.length < 5 + bytes.readUInt16BE(3)) {
+    const [piece] = (await once(socket, 'data')) as [Buffer];
+    bytes = Buffer.concat([bytes, piece]);
+  }
+  return bytes;
+}

@@ -60,6 +60,7 @@ describe.each(KINDS)('a %s transport', (_name, open, encrypted) => {
     transport.text('still here');
     transport.end();
     await eventually('it is closed', () => owner.events.at(-1) === 'closed' || undefined);
+    await eventually('the answer is there', () => answer.length === 'still here'.length || undefined);
     expect([owner.text, answer, owner.events]).toEqual(['bye', 'still here', ['eof', 'closed']]);
   });
 

@@ -4,6 +4,7 @@ import { connect } from 'node:tls';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { detect, detectServer } from '../../../proxy/session/detect.ts';
+import { readRecord } from '../net/sockets.ts';
 
 function protocolOf(text: string): string {
   return detect(Buffer.from(text, 'latin1')).protocol;
@@ -16,7 +17,7 @@ async function clientHello(options: { servername?: string; ALPNProtocols?: strin
   const client = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', ...options });
   client.on('error', () => {});
   const [socket] = (await once(server, 'connection')) as [import('node:net').Socket];
-  const [hello] = (await once(socket, 'data')) as [Buffer];
+  const hello = await readRecord(socket);
   client.destroy();
   socket.destroy();
   server.close();

@@ -2,6 +2,7 @@ import { connect } from 'node:tls';
 import { afterEach, expect, test } from 'vitest';
 import { TestCa } from '../../support/certificates.ts';
 import { RawClient } from '../../support/client.ts';
+import { eventually } from '../../support/eventually.ts';
 import { RoomStage, type StageOptions } from './room-stage.ts';
 
 let stage: RoomStage;
@@ -49,7 +50,7 @@ test.each([
     client.finish();
     server.socket.end();
     await client.ended;
-    await stage.idle();
+    await eventually('it is in the log', () => stage.records[0]);
     expect(stage.records.map(({ downstream }) => downstream)).toEqual(['192.0.2.7:4711']);
   },
 );
@@ -59,8 +60,7 @@ test('a caller that is silent behind its header gets the greeting of its server'
   stage.serve = (socket) => socket.write('220 welcome\r\n');
   using client = await stage.connect();
   await client.write(HEADER);
-  // Until the header has been read.
-  await stage.pass(1);
+  await stage.read(HEADER.length);
   await stage.pass(5);
   await client.until(() => client.text === '220 welcome\r\n' || undefined);
 });
@@ -88,8 +88,7 @@ test('a mesh caller behind a header is verified as any, and comes from the addre
   server.socket.end();
   client.close();
   raw.close();
-  await stage.idle();
-  expect(stage.records[0]).toMatchObject({
+  expect(await eventually('it is in the log', () => stage.records[0])).toMatchObject({
     downstream: '192.0.2.7:4711',
     downstreamPrincipal: 'spiffe://cluster.local/ns/shop/sa/friend',
   });

@@ -21,6 +21,7 @@ import { openClient, type RawClient } from '../../support/client.ts';
 import { OpenSslCa } from '../../support/openssl-ca.ts';
 import { Folder } from '../../support/policy.ts';
 import { document, PARENT_A, snapshotOf } from '../../support/policy-documents.ts';
+import { readRecord } from '../net/sockets.ts';
 
 const ADDRESS = '10.96.0.1';
 const words: string[] = [];
@@ -110,7 +111,7 @@ async function helloFor(servername: string): Promise<Buffer> {
   const client = connectTls({ port, host: '127.0.0.1', servername });
   client.on('error', () => {});
   const [socket] = (await once(listener, 'connection')) as [Socket];
-  const [hello] = (await once(socket, 'data')) as [Buffer];
+  const hello = await readRecord(socket);
   client.destroy();
   socket.destroy();
   listener.close();

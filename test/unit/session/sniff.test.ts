@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
+import { eventually } from '../../support/eventually.ts';
 import { freePort } from '../../support/ports.ts';
 import { RoomStage, type StageOptions } from './room-stage.ts';
 
@@ -92,7 +94,7 @@ describe('a caller that says nothing', () => {
     await stage.pass(2);
     const server = await stage.connection(0);
     await client.write('GE');
-    await stage.pass(1);
+    await stage.read('GE'.length);
     server.socket.write('220 too late\r\n');
     await stage.pass(1);
     const answer = await client.exchange(`T ${REQUEST.slice(4)}`);
@@ -131,7 +133,7 @@ describe('a caller that says nothing', () => {
     client.reset();
     await server.untilEnd();
     await stage.idle();
-    expect(stage.room.open).toBe(0);
+    await eventually('nobody is there', () => stage.room.open === 0 || undefined);
   });
 
   test('holds a connection to a silent server for 45 s, and may still speak after an hour', async () => {
@@ -190,12 +192,31 @@ test('bytes that came while the thread was late are read before anybody is taken
   await open();
   http();
   using client = await stage.connect();
-  await client.write(REQUEST);
   // As a timer does that fires late: in the turn of the loop that will read those bytes.
-  await new Promise<void>((resolve) => setTimeout(() => resolve(stage.clock.advance(50)), 0));
+  await new Promise<void>((resolve) => {
+    setTimeout(() => {
+      void client.write(REQUEST);
+      const end = performance.now() + 10_000;
+      while (unread(stage.port, client.socket.localPort ?? 0) < REQUEST.length && performance.now() < end);
+      stage.clock.advance(50);
+      resolve();
+    }, 0);
+  });
   expect((await client.answer()).body.toString()).toBe('ok');
   expect(stage.served.length).toBe(1);
 });
+
+/** Bytes that wait in the kernel for the accepted end of a connection (Documentation/networking/proc_net_tcp). */
+function unread(localPort: number, remotePort: number): number {
+  const hex = (port: number): string => `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  for (const line of readFileSync('/proc/net/tcp', 'latin1').split('\n').slice(1)) {
+    const [, local = '', remote = '', , queues = ''] = line.trim().split(/ +/);
+    if (local.endsWith(hex(localPort)) && remote.endsWith(hex(remotePort))) {
+      return Number.parseInt(queues.split(':')[1] ?? '', 16);
+    }
+  }
+  return 0;
+}
 
 test('a caller that speaks within 2 ms has nothing dialled for it but what its request needs', async () => {
   await open();

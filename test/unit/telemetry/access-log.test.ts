@@ -75,7 +75,7 @@ describe('the JSON access log', () => {
       }),
       { seed: 5, numRuns: 100 },
     );
-  });
+  }, 60_000);
 
   test('never shows credentials of a query', () => {
     const { log, posted } = open('json');
@@ -110,7 +110,7 @@ describe('the text access log', () => {
       }),
       { seed: 6, numRuns: 100 },
     );
-  });
+  }, 60_000);
 });
 
 describe('a batch of lines', () => {

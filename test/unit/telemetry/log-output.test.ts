@@ -60,7 +60,7 @@ test('a pipe that takes a part is written on where it stopped, when it takes mor
     length += read;
     parts.push(part.subarray(0, read));
   }
-  await expect.poll(() => done).toBe(true);
+  await expect.poll(() => done, { timeout: 10_000 }).toBe(true);
   expect(Buffer.concat(parts).equals(sent)).toBe(true);
 });
 

@@ -251,7 +251,7 @@ describe('the Prometheus text', () => {
       }),
       { seed: 3, numRuns: 60 },
     );
-  });
+  }, 60_000);
 
   test.each([
     ['a sample without its family', 'a 1\n'],

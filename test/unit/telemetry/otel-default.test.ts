@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test, vi } from 'vitest';
 import { startSpanExport } from '../../../proxy/telemetry/otel.ts';
 import { TraceContext } from '../../../proxy/telemetry/propagation.ts';
 import { serverSpan } from '../../../proxy/telemetry/span.ts';
+import { eventually } from '../../support/eventually.ts';
 import { requestRecord } from './fixtures.ts';
 
 describe('the span export as it is by default', () => {
@@ -24,9 +25,11 @@ describe('the span export as it is by default', () => {
     await once(collector, 'listening');
     vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', `http://127.0.0.1:${(collector.address() as AddressInfo).port}`);
     vi.stubEnv('OTEL_SERVICE_NAME', 'named-by-operator');
+    vi.stubEnv('OTEL_BSP_SCHEDULE_DELAY', '1');
     const warnings: string[] = [];
     const spans = await startSpanExport({ workload: 'w', version: '1', warn: (message) => warnings.push(message) });
     spans.add([serverSpan(requestRecord, new TraceContext('ab'.repeat(16), 'cd'.repeat(8), '', true, ''))]);
+    await eventually('the spans have arrived', () => arrived[0]);
     await spans.shutdown();
     collector.closeAllConnections();
     collector.close();

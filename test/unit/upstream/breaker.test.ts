@@ -236,7 +236,7 @@ test('opossum follows the rules of a breaker written down plainly, over 200 seed
   let ejections = 0;
   for (let seed = 0; seed < 200; seed++) ejections += await compareWithModel(seed);
   expect(ejections).toBeGreaterThan(200);
-});
+}, 60_000);
 
 /** Random outcomes, late ones too, and pauses; after each step the breaker's state equals the model's. */
 async function compareWithModel(seed: number): Promise<number> {

@@ -207,7 +207,7 @@ test('the share cap holds, and states follow their order, over 500 seeded histor
   let ejections = 0;
   for (let seed = 0; seed < 500; seed++) ejections += history(seed);
   expect(ejections).toBeGreaterThan(500);
-});
+}, 60_000);
 
 /** Random outcomes of random endpoints that come and go. */
 function history(seed: number): number {
