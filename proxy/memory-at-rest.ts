@@ -6,8 +6,8 @@
 import { flushCompileCache } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import koffi from 'koffi';
 import type { Clock, Timer } from '../shared/clock.ts';
+import { trimAllocator } from './net/freed-memory.ts';
 
 /** Milliseconds after which what is over is taken to be over. */
 const REST_MS: number = 5_000;
@@ -44,13 +44,4 @@ function collectGarbage(): void {
   const collect = runInNewContext('gc') as NodeJS.GCFunction;
   setFlagsFromString('--no-expose-gc');
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
-}
-
-/** malloc_trim(3): freed pages in the middle of the heap stay resident otherwise. */
-function trimAllocator(): void {
-  try {
-    koffi.load(null).func('int malloc_trim(size_t keep)')(0);
-  } catch {
-    // Only glibc has it.
-  }
 }

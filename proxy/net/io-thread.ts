@@ -7,6 +7,7 @@ import type { TrustSettings } from '../../certs/verify.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Random } from '../../shared/random.ts';
 import { Deadlines } from './deadline.ts';
+import { FreedMemory } from './freed-memory.ts';
 import type { MeshPeer, MeshTls } from './mesh-tls.ts';
 import { MeshTrust } from './mesh-trust.ts';
 import { Outbox } from './outbox.ts';
@@ -32,6 +33,7 @@ export class IoThread {
   isOwnOutbound: (address: string, port: number) => boolean = () => false;
   readonly overload: Overload;
   private meshTrust: MeshTrust | null = null;
+  private readonly freedMemory: FreedMemory;
 
   /** `maxConnections`: accepted ones, of both directions together. */
   constructor(clock: Clock, random: Random, maxConnections: number = Number.POSITIVE_INFINITY) {
@@ -40,6 +42,7 @@ export class IoThread {
     this.random = random;
     this.deadlines = new Deadlines(clock);
     this.outbox = new Outbox(clock);
+    this.freedMemory = new FreedMemory(this.deadlines);
   }
 
   /** New handshakes use this identity from now on; connections live on unless their peer is trusted no more. */
@@ -57,7 +60,11 @@ export class IoThread {
   /** Counts a connection whose peer was verified until it closes. Its owner must be the one that will keep it. */
   track(transport: Transport, peer: MeshPeer): void {
     this.verified.add(transport);
-    transport.socket.once('close', () => this.verified.delete(transport));
+    this.freedMemory.changed();
+    transport.socket.once('close', () => {
+      this.verified.delete(transport);
+      this.freedMemory.changed();
+    });
     if (!this.trusts(transport.socket as TLSSocket, peer)) this.part(transport);
   }
 
