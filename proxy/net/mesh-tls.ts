@@ -7,7 +7,7 @@
  * `connection` event; a bare `TLSSocket` would finish the handshake with a certificate of any CA.
  */
 import type { Socket } from 'node:net';
-import { createSecureContext, createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
+import type { SecureContext, Server, TLSSocket } from 'node:tls';
 import type { Identity } from '../../certs/identity.ts';
 import { type TrustSettings, verifyLeaf } from '../../certs/verify.ts';
 import { leafOf } from '../../certs/verify-leaf.ts';
@@ -15,6 +15,7 @@ import { codeOf } from '../../shared/error-code.ts';
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { ok, type Result } from '../../shared/result.ts';
 import type { Arrival } from './arrival.ts';
+import { meshContext, meshServer } from './mesh-context.ts';
 
 /** Tokens that this server selects from, best first (CONTRACT, "Between sidecars"). */
 export const SERVER_ALPN: readonly string[] = [
@@ -63,16 +64,8 @@ export class MeshTls {
 
   constructor(identity: Identity, ticketKeys: Uint8Array, trust: () => TrustSettings, accepts: MeshAccepts) {
     this.identity = identity;
-    const material = {
-      cert: identity.certificateChain,
-      key: identity.privateKey,
-      ca: identity.trustBundle,
-      ...(identity.revocationLists.length === 0 ? {} : { crl: [...identity.revocationLists] }),
-      minVersion: 'TLSv1.3',
-    } as const;
-    this.clientContext = createSecureContext(material);
-    this.server = createServer({
-      ...material,
+    this.clientContext = meshContext(identity);
+    this.server = meshServer(identity, {
       requestCert: true,
       rejectUnauthorized: false,
       ALPNProtocols: [...SERVER_ALPN],

@@ -6,11 +6,12 @@
  */
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
-import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import type { Client } from 'undici';
 import type { Identity } from '../../certs/identity.ts';
 import type { TrustSettings } from '../../certs/verify.ts';
 import { systemClock } from '../../shared/clock.ts';
+import { meshContext } from '../net/mesh-context.ts';
 import { detailOf } from '../net/mesh-tls.ts';
 import { BackendTls } from './backend-tls.ts';
 import { endpointKey } from './endpoint.ts';
@@ -206,9 +207,7 @@ class Dialer {
 
   private meshOf(identity: Identity): { readonly identity: Identity; readonly clientContext: SecureContext } {
     if (this.known?.identity !== identity) {
-      const { certificateChain: cert, privateKey: key, trustBundle: ca, revocationLists: crl } = identity;
-      const lists = crl.length === 0 ? {} : { crl: [...crl] };
-      this.known = { identity, clientContext: createSecureContext({ cert, key, ca, minVersion: 'TLSv1.3', ...lists }) };
+      this.known = { identity, clientContext: meshContext(identity) };
     }
     return this.known;
   }

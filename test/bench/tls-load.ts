@@ -3,10 +3,12 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import { sendNoMoreThanOwn } from '../../proxy/net/openssl-context.ts';
 
+/** Sends its leaf alone, as sidecars do: Node would add the root. */
 export function callerContext(certs: string): SecureContext {
   const file = (name: string): Buffer => readFileSync(join(certs, name));
-  return createSecureContext({
+  const context = createSecureContext({
     cert: file('tls.crt'),
     key: file('tls.key'),
     ca: file('ca.crt'),
@@ -14,6 +16,8 @@ export function callerContext(certs: string): SecureContext {
     ciphers: 'TLS_AES_128_GCM_SHA256',
     ecdhCurve: 'X25519',
   });
+  sendNoMoreThanOwn(context);
+  return context;
 }
 
 /** Offers what a sidecar offers for HTTP/1.1 and what any server knows. */

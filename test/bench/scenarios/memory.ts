@@ -16,7 +16,7 @@ import { callerContext, openTls } from '../tls-load.ts';
 const FIRST = 260;
 const MORE = 1_000;
 const AT_A_TIME = 20;
-/** Idle is a sidecar that has been up for a while: it gives back the memory of its start a second after it. */
+/** Idle is a sidecar that has been left alone for a while: what a start or a burst of handshakes needed is given back by then. */
 const TIDIED_MS = 2_500;
 
 interface IdleCase {
@@ -111,6 +111,7 @@ async function perConnection(idle: IdleCase, deployment: Deployment, callers: Se
       await Promise.all(Array.from({ length: AT_A_TIME }, () => open(idle, deployment, callers, sockets)));
     }
     for (const pid of deployment.pids) await settled(pid);
+    await pause(TIDIED_MS);
     return residentKb(deployment.pids);
   };
   try {
