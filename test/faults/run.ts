@@ -13,7 +13,7 @@ const SCENES: readonly (() => Promise<Outcome>)[] = [
   () => slowEndpoint(10),
   () => midBodyDeaths(1_000),
   () => clientAborts(10_000),
-  () => overloadedSidecar(5),
+  () => overloadedSidecar(4),
   () => overloadedService(10),
   () => reloads({ changes: 1_000, broken: 500, everyMs: 120, callers: 4, mostGrowth: 0.1 }),
 ];
