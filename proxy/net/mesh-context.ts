@@ -2,9 +2,8 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext, createServer, type SecureContext, type Server, type TlsOptions } from 'node:tls';
 import type { Identity } from '../../certs/identity.ts';
+import { certificatesIn } from './mesh-trust.ts';
 import { contextOf, sendNoMoreThanOwn, sendTickets } from './openssl-context.ts';
-
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /** For dials. */
 export function meshContext(identity: Identity): SecureContext {
@@ -41,6 +40,5 @@ function materialOf({ certificateChain: cert, privateKey: key, trustBundle: ca, 
  */
 function needsNoChain({ certificateChain, trustBundle }: Identity): boolean {
   const leaf = new X509Certificate(certificateChain);
-  const trusted = (trustBundle.match(CERTIFICATE) ?? []).map((block) => new X509Certificate(block));
-  return trusted.some((root) => root.checkIssued(root) && leaf.checkIssued(root));
+  return certificatesIn(trustBundle).some((root) => root.checkIssued(root) && leaf.checkIssued(root));
 }

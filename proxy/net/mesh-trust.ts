@@ -15,8 +15,7 @@ export class MeshTrust {
   private readonly revocations: Revocations;
 
   constructor({ trustBundle, revocationLists }: Pick<Identity, 'trustBundle' | 'revocationLists'>) {
-    const blocks = trustBundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-    this.roots = blocks.map((block) => new X509Certificate(block));
+    this.roots = certificatesIn(trustBundle);
     this.revocations = new Revocations(revocationLists);
   }
 
@@ -40,4 +39,10 @@ export class MeshTrust {
     }
     return false;
   }
+}
+
+/** Every certificate of a PEM text, in order. */
+export function certificatesIn(pem: string): X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return blocks.map((block) => new X509Certificate(block));
 }
