@@ -82,6 +82,7 @@ export class Fields {
 
   /** The first value of `name` (lower case), or undefined. */
   get(name: string): string | undefined {
+    if (this.nameList === null) return this.mayHold(initialOf(name.charCodeAt(0))) ? this.search(name) : undefined;
     const at = this.indexOf(name, 0);
     return at < 0 ? undefined : this.values[at];
   }
@@ -181,6 +182,11 @@ export class Fields {
     return names;
   }
 
+  /** To look for one field is no reason to take all of them apart, which costs four times as much. */
+  private search(name: string): string | undefined {
+    return searchIn(this.arrivedText as string, name) ?? searchIn(this.addedText, name);
+  }
+
   private indexOf(name: string, start: number): number {
     if (!this.mayHold(initialOf(name.charCodeAt(0)))) return -1;
     const { names } = this;
@@ -193,6 +199,20 @@ export class Fields {
 }
 
 const ANY_INITIAL = -1;
+const COLON = 0x3a;
+
+/** The first value of `name` (lower case) among lines as `spelled` takes them. */
+function searchIn(lines: string, name: string): string | undefined {
+  const { length } = name;
+  for (let at = 0; at < lines.length; ) {
+    const end = lines.indexOf('\r\n', at);
+    if (lines.charCodeAt(at + length) === COLON && lines.slice(at, at + length).toLowerCase() === name) {
+      return lines.slice(at + length + 2, end);
+    }
+    at = end + 2;
+  }
+  return undefined;
+}
 
 /** The bit of names that begin with this character, in either case. */
 export function initialOf(character: number): number {
