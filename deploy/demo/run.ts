@@ -18,6 +18,11 @@ import { layOut, waterfall } from './waterfall.ts';
 /** So many that one of them may meet the dead instance while it is still in the turn. */
 const TRACED_REQUESTS = 6;
 const SERVICES = ['storefront', 'catalog', 'inventory'];
+/**
+ * How long what was seen is waited for. Usually a tenth of a second; a sidecar's control thread that loads the
+ * OpenTelemetry SDK on a machine with other work is late with everything that it passes on.
+ */
+const SEEN_MS = 20_000;
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -73,7 +78,7 @@ async function loadAndCrash(mesh: Mesh): Promise<{ answers: claims.Answers; dead
 async function lines(pods: readonly Pod[], direction: AccessLine['direction'], count: number): Promise<AccessLine[]> {
   const read = (): AccessLine[] => pods.flatMap((pod) => accessLines(pod, direction));
   const whole = (): AccessLine[] | undefined => (read().length >= count ? read() : undefined);
-  return eventually('every request is logged', whole, 3_000).catch(read);
+  return eventually('every request is logged', whole, SEEN_MS).catch(read);
 }
 
 async function judgeLoad(mesh: Mesh): Promise<claims.Claim[]> {
@@ -105,7 +110,7 @@ async function judgePlaintext(mesh: Mesh): Promise<claims.Claim> {
   const refusals = await eventually(
     'the refusal is counted',
     async () => (await weft.metric('weft_refusals_total', 'word="plaintext_refused"')) || undefined,
-    2_000,
+    SEEN_MS,
   ).catch(() => 0);
   return claims.plaintextRefused(bytes, refusals);
 }
@@ -122,7 +127,7 @@ async function showTrace(mesh: Mesh, receiver: TraceReceiver | null): Promise<cl
   }
   const claim = (id: string): claims.Claim => claims.traceIsWhole(receiver.trace(id), SERVICES);
   const whole = (): true | undefined => ids.every((id) => claim(id).holds) || undefined;
-  await eventually('the traces are whole', whole, 10_000).catch(() => undefined);
+  await eventually('the traces are whole', whole, SEEN_MS).catch(() => undefined);
   const richest = ids.toSorted((a, b) => receiver.trace(b).length - receiver.trace(a).length)[0] as string;
   title(`One request's trace (${richest})`);
   const picture = waterfall(receiver.trace(richest));

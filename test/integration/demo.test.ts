@@ -16,7 +16,7 @@ async function demo(): Promise<{ code: number | null; output: string }> {
   return { code, output };
 }
 
-test('the demo observes everything it claims, draws a trace, and ends with 0', { timeout: 90_000 }, async () => {
+test('the demo observes everything it claims, draws a trace, and ends with 0', { timeout: 180_000 }, async () => {
   const { code, output } = await demo();
   expect(code, output).toBe(0);
   expect(output).not.toContain('✗');
