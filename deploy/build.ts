@@ -1,5 +1,5 @@
 /**
- * `make build`: the whole program as one file, `dist/weft.js`, with koffi's native addon beside it.
+ * `make build`: the whole program as one file, `dist/weft.js`, with koffi's native addon and packed packages beside it.
  *
  * The bundle is its own worker entry: `proxy/main.ts` starts data threads from its own path (`import.meta.filename`, in
  * the bundle that of the bundle) and loads the control or the data side by `isMainThread`. It is CommonJS, because only
@@ -29,23 +29,27 @@ const OPTIONS = {
 } as const satisfies BuildOptions;
 
 /**
- * Packages that few sidecars need, all loaded by `import()` at first use. They travel compressed: each thread keeps the
- * text of the whole file (measured: 4 MB of text cost 14 MB resident in two threads).
+ * Packages that few sidecars need, all loaded by `import()` at first use. They lie beside the bundle, compressed: each
+ * thread keeps the text of the whole file (4 MB of text cost 14 MB resident in two threads).
  */
 const PACKED: readonly string[] = ['@opentelemetry/sdk-node', 'node-forge', 're2js', 'undici', 'yaml'];
 /** Keeps its state in the module, so the packed packages and the rest have to share one copy. */
 const SHARED = '@opentelemetry/api';
 
-const packed: Plugin = {
-  name: 'packed',
-  setup(bundler) {
-    bundler.onResolve({ filter: exactly(PACKED) }, ({ path }) => ({ path, namespace: 'packed' }));
-    bundler.onLoad({ filter: /.*/, namespace: 'packed' }, async ({ path }) => ({
-      contents: unpacking(path, await bundlePackage(path)),
-      resolveDir: root,
-    }));
-  },
-};
+/** Writes each of them into `folder` as a file of its own. */
+function packedInto(folder: string): Plugin {
+  return {
+    name: 'packed',
+    setup(bundler) {
+      bundler.onResolve({ filter: exactly(PACKED) }, ({ path }) => ({ path, namespace: 'packed' }));
+      bundler.onLoad({ filter: /.*/, namespace: 'packed' }, async ({ path }) => {
+        const file = `${path.replace(/^@/, '').replace('/', '-')}.br`;
+        await writeFile(join(folder, file), brotliCompressSync(await bundlePackage(path)));
+        return { contents: unpacking(path, file), resolveDir: root };
+      });
+    },
+  };
+}
 
 /** One package and what it needs, as the text of a CommonJS module. */
 async function bundlePackage(name: string): Promise<string> {
@@ -61,11 +65,11 @@ async function bundlePackage(name: string): Promise<string> {
 }
 
 /** The module that stands in for the package: evaluates its text when it is first asked for. */
-function unpacking(name: string, text: string): string {
+function unpacking(name: string, file: string): string {
   return `
     const { compileFunction, constants } = require('node:vm');
     const { brotliDecompressSync } = require('node:zlib');
-    const text = brotliDecompressSync(Buffer.from('${brotliCompressSync(text).toString('base64')}', 'base64'));
+    const text = brotliDecompressSync(require('node:fs').readFileSync(__dirname + '/${file}'));
     const load = compileFunction(text.toString(), ['module', 'exports', 'require', '__filename', '__dirname'], {
       filename: __filename + '/${name}',
       importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
@@ -103,7 +107,7 @@ const koffiBeside: Plugin = {
   },
 };
 
-/** Writes `weft.js`, `koffi.node` and the `package.json` that says how to read them into `folder`, which it empties. */
+/** Writes `weft.js`, all that lies beside it and the `package.json` that says how to read it into `folder`, which it empties. */
 export async function buildBundle(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
@@ -111,7 +115,7 @@ export async function buildBundle(folder: string): Promise<void> {
     ...OPTIONS,
     entryPoints: [join(root, 'proxy/main.ts')],
     outfile: join(folder, 'weft.js'),
-    plugins: [koffiBeside, packed, englishOnly],
+    plugins: [koffiBeside, packedInto(folder), englishOnly],
     banner: { js: `const bundleUrl=require('node:url').pathToFileURL(__filename).href;` },
     define: {
       'import.meta.url': 'bundleUrl',
