@@ -19,10 +19,10 @@ const PLAINTEXT: Refused = { failure: FAILURES.plaintextRefused, detail: 'the co
 /** What who calls the own application must speak (PeerAuthentication); `original` as in Caller. */
 export function modeOf(room: Room, snapshot: LinkedSnapshot, original: HostPort | null): MtlsMode {
   const { inbound } = snapshot.snapshot;
-  return inbound.portModes[calledPort(room, original).port] ?? inbound.mode;
+  return inbound.portModes[calledAddress(room, original).port] ?? inbound.mode;
 }
 
-function calledPort(room: Room, original: HostPort | null): HostPort {
+function calledAddress(room: Room, original: HostPort | null): HostPort {
   return original ?? room.application ?? NOWHERE;
 }
 
@@ -35,7 +35,7 @@ export function denialOf(room: Room, snapshot: LinkedSnapshot, caller: Caller): 
   if (!caller.encrypted && modeOf(room, snapshot, caller.original) === 'STRICT') return PLAINTEXT;
   const { authorization } = snapshot;
   if (authorization === null) return null;
-  const verdict = authorization.judge(caller, calledPort(room, caller.original));
+  const verdict = authorization.judge(caller, calledAddress(room, caller.original));
   return verdict.admitted ? null : { failure: FAILURES.denied, detail: verdict.why };
 }
 
