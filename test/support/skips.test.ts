@@ -1,36 +1,13 @@
-import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { ROOT, runInner } from './inner-run.ts';
 
-const root = join(import.meta.dirname, '../..');
-mkdirSync(join(root, '.cache'), { recursive: true });
-const folder = mkdtempSync(join(root, '.cache/skips-'));
-afterAll(() => rmSync(folder, { recursive: true }));
-
-/** Runs a test file of this text in a vitest of its own, reported by skips.ts alone. */
-function report(text: string, ...options: string[]): Promise<{ code: number; output: string }> {
-  writeFileSync(join(folder, 'sample.test.ts'), text);
-  const args = [
-    'node_modules/vitest/vitest.mjs',
-    'run',
-    '--root',
-    folder,
-    '--reporter',
-    'test/support/skips.ts',
-    ...options,
-  ];
-  return new Promise((resolve) => {
-    execFile(process.execPath, args, { cwd: root }, (error, stdout, stderr) => {
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, output: stdout + stderr });
-    });
-  });
-}
+const report = (text: string, ...options: string[]): ReturnType<typeof runInner> =>
+  runInner('test/support/skips.ts', text, ...options);
 
 test('a run names each skipped test under its reason and succeeds', async () => {
   const { code, output } = await report(`
     import { expect, test } from 'vitest';
-    import { skip } from '${root}/test/support/skips.ts';
+    import { skip } from '${ROOT}/test/support/skips.ts';
     test('needs a peer', () => skip('nginx is not installed'));
     test('needs the same peer', () => skip('nginx is not installed'));
     test('needs nothing', () => expect(1).toBe(1));
