@@ -9,8 +9,8 @@ import type { Sampler } from '../telemetry/sampling.ts';
 export class ExchangeTrace {
   readonly context: TraceContext;
   private readonly random: Random;
-  /** Of attempts whose head was written, by number less one. */
-  private readonly attempts: (TraceContext | undefined)[] = [];
+  /** Of attempts from the second on whose head was written, by number less two. */
+  private others: (TraceContext | undefined)[] | null = null;
 
   constructor(fields: Fields, sampler: Sampler, random: Random) {
     this.context = startTrace(fields, sampler, random);
@@ -29,13 +29,13 @@ export class ExchangeTrace {
     fields.remove('traceparent');
     if (context.state === '') fields.remove('tracestate');
     const own = this.ofAttempt(attempt);
-    this.attempts[attempt - 1] = own;
+    if (attempt > 1) (this.others ??= [])[attempt - 2] = own;
     return `traceparent: ${traceparent(own)}\r\n`;
   }
 
   /** The span context of an attempt that has just ended, which may have ended before its head was written. */
   endAttempt(attempt: number): TraceContext {
-    return this.attempts[attempt - 1] ?? this.ofAttempt(attempt);
+    return this.others?.[attempt - 2] ?? this.ofAttempt(attempt);
   }
 
   /** The first attempt's span is the one announced; each further attempt has a span of its own beside it. */

@@ -44,6 +44,14 @@ describe('Random', () => {
     for (const count of set) expect(Math.abs(count - 5000)).toBeLessThan(300);
   });
 
+  test('never gives an identifier twice, over many of the texts that they are cut from', () => {
+    const random = new Random(11);
+    const made = new Set<string>();
+    for (let i = 0; i < 2000; i++) for (const text of [random.hex(16), random.hex(8), random.uuid()]) made.add(text);
+    expect(made.size).toBe(6000);
+    for (const text of made) expect(text).toMatch(/^(?:[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f-]{36})$/);
+  });
+
   test('gives two system generators different sequences', () => {
     expect(systemRandom().hex(16)).not.toBe(systemRandom().hex(16));
   });

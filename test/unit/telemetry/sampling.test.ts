@@ -64,6 +64,20 @@ describe('a sampler', () => {
     }
   });
 
+  test('takes exactly the traces whose last 13 digits, as a number, are below the share', () => {
+    const random = new Random(6);
+    for (const percent of [0.001, 1, 12.5, 50, 99.999]) {
+      const threshold = Math.floor((percent / 100) * 2 ** 52);
+      const sampler = new Sampler(percent, false);
+      const edges = [threshold - 1, threshold, threshold + 1].map(
+        (last) => `${random.hex(16).slice(13)}${hex13(last)}`,
+      );
+      for (const traceId of [...edges, ...Array.from({ length: 500 }, () => random.hex(16))]) {
+        expect(sampler.samples(null, traceId)).toBe(Number.parseInt(traceId.slice(19), 16) < threshold);
+      }
+    }
+  });
+
   test('judges one trace alike in every sidecar, and a larger share includes the smaller', () => {
     const random = new Random(5);
     for (let i = 0; i < 500; i++) {
@@ -74,3 +88,7 @@ describe('a sampler', () => {
     }
   });
 });
+
+function hex13(value: number): string {
+  return value.toString(16).padStart(13, '0');
+}
