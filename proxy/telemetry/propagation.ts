@@ -14,8 +14,6 @@ export const MAX_TRACE_STATE = 2048;
 export interface TraceHeaders {
   get(name: string): string | undefined;
   getAll(name: string): string[];
-  set(name: string, value: string): void;
-  remove(name: string): void;
 }
 
 /** What the caller says. IDs are empty where it only made a decision (`b3: 0`); `sampled` null where it made none. */
@@ -43,11 +41,6 @@ export class TraceContext {
     this.sampled = sampled;
     this.state = state;
   }
-
-  /** The context of a span below this one. */
-  child(random: Random): TraceContext {
-    return new TraceContext(this.traceId, random.hex(8), this.spanId, this.sampled, this.state);
-  }
 }
 
 /** The context of the span that handles this request: below the caller's, or a new root. */
@@ -59,12 +52,6 @@ export function startTrace(headers: TraceHeaders, sampler: Sampler, random: Rand
   }
   const sampled = sampler.samples(parent.sampled, parent.traceId);
   return new TraceContext(parent.traceId, random.hex(8), parent.spanId, sampled, parent.state);
-}
-
-/** Writes `context` into the request that goes on. A `tracestate` that was not understood goes with its parent. */
-export function inject(context: TraceContext, headers: TraceHeaders): void {
-  headers.set('traceparent', traceparent(context));
-  if (context.state === '') headers.remove('tracestate');
 }
 
 /** W3C Trace Context section 3.2: version 00. */

@@ -3,10 +3,11 @@
  * Run: `node test/bench/micro/metrics.ts`; about three seconds.
  */
 import { Fields } from '../../../proxy/http/message.ts';
+import { ExchangeTrace } from '../../../proxy/session/exchange-trace.ts';
 import { openAccessLog } from '../../../proxy/telemetry/access-log.ts';
 import { Metrics } from '../../../proxy/telemetry/metrics.ts';
 import { ThreadReports } from '../../../proxy/telemetry/prometheus.ts';
-import { inject, startTrace } from '../../../proxy/telemetry/propagation.ts';
+import { startTrace } from '../../../proxy/telemetry/propagation.ts';
 import type { RequestRecord } from '../../../proxy/telemetry/record.ts';
 import { Sampler } from '../../../proxy/telemetry/sampling.ts';
 import { serverSpan } from '../../../proxy/telemetry/span.ts';
@@ -46,11 +47,11 @@ const values = ['catalog', 'curl/8', '*/*', 'gzip', '1', 'text/plain', `00-${'a'
 const sampler = new Sampler(1, true);
 measure('trace context taken and passed on', 1000, 200_000, () => {
   const headers = new Fields(names.slice(), values.slice());
-  inject(startTrace(headers, sampler, random), headers);
+  new ExchangeTrace(headers, sampler, random).lines(headers, 1);
 });
 measure('trace begun without a caller', 1000, 200_000, () => {
   const headers = new Fields(names.slice(0, 6), values.slice(0, 6));
-  inject(startTrace(headers, sampler, random), headers);
+  new ExchangeTrace(headers, sampler, random).lines(headers, 1);
 });
 
 const context = startTrace(new Fields(), new Sampler(100, true), random);
