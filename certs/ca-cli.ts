@@ -1,7 +1,7 @@
 /** `weft ca`: an own certificate authority for meshes that have none, and for trying things out. */
 import { type CaWriters, failed, parse, parseTtl, USAGE, usage } from './ca-arguments.ts';
-import { readAuthority, writeAuthority, writeWorkload } from './ca-folder.ts';
-import { type Authority, createIntermediate, createRoot, issueLeaf } from './issue.ts';
+import { holdsAuthority, readAuthority, writeAuthority, writeWorkload } from './ca-folder.ts';
+import { type Authority, createIntermediate, createRoot, issueLeaf, mayHaveAuthorityBelow } from './issue.ts';
 
 /**
  * Runs one `weft ca` command; `args` are those after `ca`. Resolves with the exit code: 0, 1 failed, 2 usage. `serve` runs until
@@ -40,6 +40,8 @@ async function init(args: readonly string[], writers: CaWriters): Promise<number
   } else {
     const parent = await readAuthority(parentDir);
     if (!parent.ok) return failed(writers, parent.error);
+    const may = mayHaveAuthorityBelow(parent.value);
+    if (!may.ok) return failed(writers, `${parentDir}: ${may.error}`);
     authority = createIntermediate(parent.value, { commonName: `${name} intermediate CA`, now: Date.now() });
   }
   const written = await writeAuthority(parsed.dir, authority);
@@ -63,6 +65,8 @@ async function issue(args: readonly string[], writers: CaWriters): Promise<numbe
   if (out === undefined) return usage(writers, '--out is missing: the folder for tls.crt, tls.key and ca.crt');
   const lifetimeMs = parseTtl(parsed.one('ttl'));
   if (typeof lifetimeMs === 'string') return usage(writers, lifetimeMs);
+  if (await holdsAuthority(out))
+    return usage(writers, `--out ${out} is the folder of a CA (ca.key), whose ca.crt would be replaced: name another`);
   const authority = await readAuthority(parsed.dir);
   if (!authority.ok) return failed(writers, authority.error);
   const leaf = issueLeaf(authority.value, { spiffeId, dnsNames: parsed.many('dns'), now: Date.now(), lifetimeMs });

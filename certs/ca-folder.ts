@@ -2,7 +2,7 @@
  * A CA in a folder: `ca.crt` (the issuing certificate, then the intermediates above it), `ca.key` (0600) and, for an
  * intermediate, `root.crt` (what the mesh trusts).
  */
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf } from '../shared/error-code.ts';
 import { err, ok, type Result } from '../shared/result.ts';
@@ -37,6 +37,17 @@ export async function readAuthority(dir: string): Promise<Result<Authority, stri
     return err(
       `${dir} holds no CA that can be read (${codeOf(error) ?? String(error)}): weft ca init ${dir} makes one`,
     );
+  }
+}
+
+/** Is there the key of a CA? A workload's `ca.crt` must not come where a CA has its own. */
+export async function holdsAuthority(dir: string): Promise<boolean> {
+  try {
+    await lstat(join(dir, 'ca.key'));
+    return true;
+  } catch {
+    // What cannot be looked at cannot be written either, and writing says why.
+    return false;
   }
 }
 

@@ -77,15 +77,32 @@ export class JwksJudge {
 }
 
 /**
- * Tokens that serve once: a file of lines `TOKEN SPIFFE_ID`. A token that was used is taken out of the file before its
- * certificate is issued, so that a crash can only lose it. After that the workload renews with its certificate.
+ * Tokens that serve once: a file of lines `TOKEN SPIFFE_ID`, and of comments behind `#`. A token that was used is taken out
+ * of the file before its certificate is issued, so that a crash can only lose it. After that the workload renews with its
+ * certificate.
  */
 export class JoinTokens {
   private readonly file: string;
+  private readonly trustDomain: string;
   private queue: Promise<unknown> = Promise.resolve();
 
-  constructor(file: string) {
+  constructor(file: string, trustDomain: string) {
     this.file = file;
+    this.trustDomain = trustDomain;
+  }
+
+  /**
+   * What is wrong with the file as it is now, without a word of its tokens, or null. To be asked at start: unlike a JWKS,
+   * which may come later by itself, this file is written by hand, and nobody but its writer can mend it.
+   */
+  async problem(): Promise<string | null> {
+    const text = await readText(this.file);
+    if (!text.ok) return `${this.file} ${text.error}`;
+    for (const [index, line] of text.value.split('\n').entries()) {
+      const entry = this.entryOf(line);
+      if (entry?.spiffeId.ok === false) return `${this.file} line ${index + 1} ${entry.spiffeId.error}`;
+    }
+    return null;
   }
 
   /** One at a time: each reads the file as the last one left it. */
@@ -100,18 +117,31 @@ export class JoinTokens {
     if (!text.ok) return err(`cannot be judged: ${this.file} ${text.error}`);
     const wanted = digest(token);
     const lines = text.value.split('\n');
+    const entries = lines.map((line) => this.entryOf(line));
     // Digests are compared, so that the time this takes tells nothing about the tokens.
-    const found = lines.findIndex((line) => digest(line.trim().split(/\s+/)[0] ?? '') === wanted);
-    const spiffeId = lines[found]?.trim().split(/\s+/)[1];
-    if (token === '' || spiffeId === undefined) return err('is unknown or was used before');
-    if (parseSpiffeId(spiffeId) === null) return err('stands in the file without a SPIFFE ID');
+    const found = entries.findIndex((entry) => entry !== null && digest(entry.token) === wanted);
+    const spiffeId = entries[found]?.spiffeId;
+    if (spiffeId === undefined) return err('is unknown or was used before');
+    if (!spiffeId.ok) return err(`cannot be used: its line ${spiffeId.error}`);
     try {
       await writeFile(`${this.file}.new`, lines.toSpliced(found, 1).join('\n'), { mode: 0o600 });
       await rename(`${this.file}.new`, this.file);
     } catch {
       return err('cannot be marked as used: is the file writable?');
     }
-    return ok(spiffeId);
+    return spiffeId;
+  }
+
+  /** One line; null where it is empty or a comment. Only what is a SPIFFE ID is quoted: the fields may be swapped. */
+  private entryOf(line: string): { token: string; spiffeId: Result<string, string> } | null {
+    const [token = '', uri = ''] = line.trim().split(/\s+/);
+    if (token === '' || token.startsWith('#')) return null;
+    const id = parseSpiffeId(uri);
+    if (id === null || id.path === '') return { token, spiffeId: err('names no SPIFFE ID of a workload') };
+    if (id.trustDomain !== this.trustDomain) {
+      return { token, spiffeId: err(`names "${uri}", which is not of trust domain ${this.trustDomain}`) };
+    }
+    return { token, spiffeId: ok(uri) };
   }
 }
 

@@ -5,7 +5,7 @@ import { systemClock } from '../shared/clock.ts';
 import { type CaWriters, failed, parse, parseTtl, usage } from './ca-arguments.ts';
 import { readAuthority } from './ca-folder.ts';
 import { JoinTokens, JwksJudge } from './ca-proof.ts';
-import { type CaLogLine, CaServer } from './ca-server.ts';
+import { type CaLogLine, CaServer, type TokenJudge } from './ca-server.ts';
 import { isTrustDomain } from './identity.ts';
 
 /** Istio's CA port, for the lack of a better known one. */
@@ -43,8 +43,15 @@ export async function serveCa(args: readonly string[], writers: CaWriters, stop?
   const authority = await readAuthority(parsed.dir);
   if (!authority.ok) return failed(writers, authority.error);
   const rules = { audience: audience ?? '', issuer: parsed.one('issuer') ?? null, trustDomain };
-  const judgeToken =
-    jwks === undefined ? new JoinTokens(joinTokens ?? '').judge : new JwksJudge(jwks, rules, systemClock).judge;
+  let judgeToken: TokenJudge;
+  if (joinTokens === undefined) {
+    judgeToken = new JwksJudge(jwks ?? '', rules, systemClock).judge;
+  } else {
+    const tokens = new JoinTokens(joinTokens, trustDomain);
+    const problem = await tokens.problem();
+    if (problem !== null) return failed(writers, `--join-tokens ${problem}`);
+    judgeToken = tokens.judge;
+  }
   const dnsNames = parsed.many('dns');
   try {
     const server = new CaServer({

@@ -3,7 +3,7 @@ import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'n
 import { createSecureContext } from 'node:tls';
 import { err, ok, type Result } from '../shared/result.ts';
 import type { CertificateProblem, Identity } from './identity.ts';
-import { nameOf, weaknessOf } from './verify-leaf.ts';
+import { judgeUsage, nameOf, weaknessOf } from './verify-leaf.ts';
 import { Revocations } from './verify-revocation.ts';
 
 export interface IdentityPem {
@@ -19,10 +19,16 @@ export interface IdentityPem {
 /** More than any mesh has CAs; bounds the work on a wrong file. */
 const MAX_BLOCKS = 512;
 
+/** RFC 5280 section 4.2.1.12. */
+const PURPOSES: readonly (readonly [oid: string, name: string])[] = [
+  ['1.3.6.1.5.5.7.3.2', 'clientAuth'],
+  ['1.3.6.1.5.5.7.3.1', 'serverAuth'],
+];
+
 /**
- * Checks and joins one generation: the key fits the leaf, the leaf has one SPIFFE ID and a strong key, the bundle holds
- * CAs only, and one of them is at the end of the leaf's chain. Whether it is valid now is the caller's question. PEM is
- * written anew, so text around the blocks (a key pasted into `ca.crt`) goes nowhere.
+ * Checks and joins one generation: the key fits the leaf, peers would take the leaf from a client and from a server, the
+ * bundle holds CAs only, and one of them is at the end of the leaf's chain. Whether it is valid now is the caller's
+ * question. PEM is written anew, so text around the blocks (a key pasted into `ca.crt`) goes nowhere.
  */
 export function identityFromPem(pem: IdentityPem): Result<Identity, CertificateProblem> {
   const chain = certificatesOf(pem.certificate);
@@ -39,9 +45,12 @@ export function identityFromPem(pem: IdentityPem): Result<Identity, CertificateP
     return problem('bundle', `holds a certificate that is not a CA's (${serialOf(stranger)})`, 'leave only CAs in it');
   }
   const name = nameOf(leaf);
-  if (!name.ok) return problem('certificate', name.error.detail, 'it needs exactly one URI SAN with a SPIFFE ID');
+  if (!name.ok) return refusedByPeers(name.error.detail, 'it needs exactly one URI SAN with a SPIFFE ID');
   const weakness = weaknessOf(leaf.publicKey);
-  if (weakness !== null) return problem('certificate', weakness, 'issue it for a P-256 key');
+  if (weakness !== null) return refusedByPeers(weakness, 'issue it for a P-256 key');
+  const misuse = judgeUsage(leaf)?.detail ?? missingPurpose(leaf);
+  if (misuse !== null)
+    return refusedByPeers(misuse, 'issue it for digitalSignature, serverAuth and clientAuth, CA:FALSE');
   if (!leadsToBundle(chain, bundle)) {
     return problem('bundle', 'does not hold the CA that the certificate comes from', 'add that root to it');
   }
@@ -61,6 +70,18 @@ export function identityFromPem(pem: IdentityPem): Result<Identity, CertificateP
     notAfter: leaf.validToDate.getTime(),
     serialNumber: leaf.serialNumber,
   });
+}
+
+/**
+ * What its extended key usage lacks for OpenSSL to take it from a client and from a server, since a sidecar is both; null
+ * where nothing is lacking or there is no such extension. `anyExtendedKeyUsage` does not count to OpenSSL either.
+ */
+function missingPurpose(leaf: X509Certificate): string | null {
+  // Node's name for it: `keyUsage` are the OIDs of the extended one.
+  const purposes: readonly string[] | undefined = leaf.keyUsage;
+  if (purposes === undefined) return null;
+  const missing = PURPOSES.filter(([oid]) => !purposes.includes(oid)).map(([, name]) => name);
+  return missing.length === 0 ? null : `the extended key usage lacks ${missing.join(' and ')}`;
 }
 
 /** The certificates of a PEM text in its order; null where a block cannot be read or there are too many. */
@@ -137,6 +158,11 @@ function privateKeyOf(pem: string): KeyObject | null {
 
 function serialOf(certificate: X509Certificate): string {
   return `serial number ${certificate.serialNumber}`;
+}
+
+/** To use it would be an outage that readiness does not show; refused, the last good one stays in use. */
+function refusedByPeers(detail: string, advice: string): Result<Identity, CertificateProblem> {
+  return problem('certificate', `would be refused by peers: ${detail}`, advice);
 }
 
 function problem(

@@ -120,19 +120,30 @@ export function subjectOf(certificate: X509Certificate): Asn1 {
 
 /** The key identifier of a CA as its children must name it: its own extension, else the usual hash of its key. */
 export function keyIdentifierOf(certificate: X509Certificate): Buffer {
+  const identifier = extensionOf(certificate, OID.subjectKeyIdentifier)?.value;
+  return typeof identifier === 'string' ? Buffer.from(identifier, 'latin1') : keyIdentifier(certificate.publicKey);
+}
+
+/** How many further CAs may follow below this one (RFC 5280 section 4.2.1.9); infinite where it does not say. */
+export function pathLengthOf(certificate: X509Certificate): number {
+  const last = children(extensionOf(certificate, OID.basicConstraints)).at(-1);
+  if (last?.type !== asn1.Type.INTEGER || typeof last.value !== 'string') return Number.POSITIVE_INFINITY;
+  return Number(`0x${Buffer.from(last.value, 'latin1').toString('hex')}`);
+}
+
+/** What an extension of a certificate says; undefined where it has none of this kind. */
+function extensionOf(certificate: X509Certificate, wanted: string): Asn1 | undefined {
   for (const field of tbsFields(certificate)) {
     if (field.tagClass !== asn1.Class.CONTEXT_SPECIFIC || field.type !== CONTEXT_TAG[3]) continue;
     for (const entry of children(children(field)[0])) {
       const parts = children(entry);
       const oid = parts[0]?.value;
       const value = parts.at(-1)?.value;
-      if (typeof oid !== 'string' || asn1.derToOid(oid) !== OID.subjectKeyIdentifier || typeof value !== 'string')
-        continue;
-      const identifier = fromDer(Buffer.from(value, 'latin1')).value;
-      if (typeof identifier === 'string') return Buffer.from(identifier, 'latin1');
+      if (typeof oid === 'string' && asn1.derToOid(oid) === wanted && typeof value === 'string')
+        return fromDer(Buffer.from(value, 'latin1'));
     }
   }
-  return keyIdentifier(certificate.publicKey);
+  return undefined;
 }
 
 /** A name for a key, not a security measure: hash over the SubjectPublicKeyInfo (RFC 7093 section 2, method 4), 160 bits. */

@@ -5,6 +5,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
 import { err, ok, type Result } from '../shared/result.ts';
 import { parseSpiffeId } from './identity.ts';
+import { certificatesOf } from './identity-pem.ts';
 import {
   type CertificateTemplate,
   commonName,
@@ -13,6 +14,7 @@ import {
   extensions,
   keyIdentifierOf,
   OID,
+  pathLengthOf,
   randomSerial,
   subjectOf,
 } from './issue-der.ts';
@@ -80,7 +82,32 @@ export function createRoot(options: AuthorityOptions): Authority {
   return { certificate, privateKey: exportKey(pair.privateKey), chain: '', trustBundle: certificate };
 }
 
-/** A CA below `parent`; by default it may sign leaves only. It never outlives its parent. */
+/**
+ * May there be one more CA below this one? Its path length and those of all above it, up to the root, must leave room for
+ * it (RFC 5280 section 4.2.1.9): otherwise every leaf that it signs is refused by every peer. The error is a sentence.
+ */
+export function mayHaveAuthorityBelow(authority: Authority): Result<null, string> {
+  const path = certificatesOf(authority.chain) ?? [];
+  if (path.length === 0) path.push(new X509Certificate(authority.certificate));
+  const top = path.at(-1);
+  // The chain of a foreign CA may end with the root. During a root rotation only the one that signed the chain counts.
+  if (top?.checkIssued(top) === false) {
+    const root = certificatesOf(authority.trustBundle)?.find((candidate) => top.checkIssued(candidate));
+    if (root !== undefined) path.push(root);
+  }
+  for (const [below, certificate] of path.entries()) {
+    const most = pathLengthOf(certificate);
+    if (below < most) continue;
+    const whose = below === 0 ? '' : ` of a CA above it, serial number ${certificate.serialNumber},`;
+    return err(`a path length of ${most} (basicConstraints)${whose} forbids another CA below it`);
+  }
+  return ok(null);
+}
+
+/**
+ * A CA below `parent`; by default it may sign leaves only. It never outlives its parent. Whether the parent may have one is
+ * the caller's question (`mayHaveAuthorityBelow`).
+ */
 export function createIntermediate(parent: Authority, options: AuthorityOptions): Authority {
   const pair = freshKeys();
   const issuer = new X509Certificate(parent.certificate);

@@ -100,8 +100,8 @@ export function weaknessOf(key: KeyObject): string | null {
   }
 }
 
-/** X509-SVID specification, sections 4.1 and 4.3; OpenSSL has checked the extended key usage against the role. */
-function judgeUsage(certificate: X509Certificate): LeafFault | null {
+/** X509-SVID specification, sections 4.1 and 4.3; of a peer OpenSSL has checked the extended key usage against its role. */
+export function judgeUsage(certificate: X509Certificate): LeafFault | null {
   try {
     const usage = leafUsage(certificate.raw);
     if (usage.ca) return { reason: 'is_a_ca', detail: 'a CA certificate was presented as the leaf' };

@@ -129,7 +129,7 @@ test('a certificate is renewed at half of its life, after a join token by the ce
   const lifetimeMs = 6_000;
   const tokens = mesh.folder.write('short-tokens', `once ${spiffeIdOf('default/short')}\n`);
   const log: CaLogLine[] = [];
-  const { server, port } = await shortLived(new JoinTokens(tokens).judge, log, lifetimeMs);
+  const { server, port } = await shortLived(new JoinTokens(tokens, 'cluster.local').judge, log, lifetimeMs);
   const short = await workload('short', `https://localhost:${port}`, 'once');
   await certificates(short, 2);
   const times = (await certificates(short, 3)).map((line) => Number(line['time']));

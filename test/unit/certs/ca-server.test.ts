@@ -206,7 +206,7 @@ describe('the CA server', () => {
 
   it('takes a join token once; after that the workload renews with its certificate', async () => {
     writeFileSync(tokens, 'other spiffe://cluster.local/ns/a/sa/b\njoin-me spiffe://cluster.local/ns/shop/sa/pay\n');
-    await serve(new JoinTokens(tokens).judge);
+    await serve(new JoinTokens(tokens, 'cluster.local').judge);
     writeFileSync(tokenFile, 'join-me\n');
     const clock = new ManualClock(Date.now());
     const first = source(clock);
@@ -228,7 +228,7 @@ describe('the CA server', () => {
 
   it('gives one certificate for one join token, however many ask for it at once', async () => {
     writeFileSync(tokens, 'once spiffe://cluster.local/ns/a/sa/b\n');
-    const judge = new JoinTokens(tokens).judge;
+    const judge = new JoinTokens(tokens, 'cluster.local').judge;
     await serve(judge);
     const answers = await Promise.all(Array.from({ length: 8 }, () => judge('once')));
     expect(answers.filter(({ ok }) => ok)).toHaveLength(1);
@@ -277,7 +277,75 @@ describe('the CA server', () => {
   });
 });
 
+describe('a file of join tokens', () => {
+  const file = join(dir, 'judged');
+  const tokens = new JoinTokens(file, 'cluster.local');
+  const good = 'good spiffe://cluster.local/ns/a/sa/b';
+
+  it.each([
+    ['without a SPIFFE ID', 'bad', 'names no SPIFFE ID of a workload'],
+    ['with a name that is none', 'bad https://a/b', 'names no SPIFFE ID of a workload'],
+    ['without a workload', 'bad spiffe://cluster.local', 'names no SPIFFE ID of a workload'],
+    [
+      'of another trust domain',
+      'bad spiffe://other.example/ns/a/sa/b',
+      'names "spiffe://other.example/ns/a/sa/b", which is not of trust domain cluster.local',
+    ],
+  ])(
+    'with a line %s is a problem at start, and that token is refused without being spent',
+    async (_what, line, said) => {
+      writeFileSync(file, `# ours\n${good}\n${line}\n`);
+      const problem = await tokens.problem();
+      expect(problem).toContain(`${file} line 3 `);
+      expect(problem).toContain(said);
+      expect(await tokens.judge('bad')).toMatchObject({ ok: false, error: expect.stringContaining(said) });
+      expect(readFileSync(file, 'utf8')).toBe(`# ours\n${good}\n${line}\n`);
+      expect(await tokens.judge('good')).toMatchObject({ ok: true });
+    },
+  );
+
+  it('never has a token in the problem it tells', async () => {
+    for (const line of ['secret', 'spiffe://cluster.local/ns/a/sa/b secret', 'secret spiffe://other/ns/a/sa/b']) {
+      writeFileSync(file, `${line}\n`);
+      expect(await tokens.problem()).toContain('line 1 names');
+      expect(await tokens.problem()).not.toContain('secret');
+    }
+  });
+
+  it('may have comments and empty lines, which are kept and are no tokens', async () => {
+    const comment = '# spiffe://cluster.local/ns/a/sa/b\n #x spiffe://cluster.local/ns/a/sa/b\n\n';
+    writeFileSync(file, `${comment}${good}\n`);
+    expect(await tokens.problem()).toBeNull();
+    for (const token of ['#', '#x', '']) expect(await tokens.judge(token)).toMatchObject({ ok: false });
+    expect(await tokens.judge('good')).toMatchObject({ value: 'spiffe://cluster.local/ns/a/sa/b' });
+    expect(readFileSync(file, 'utf8')).toBe(comment);
+    // All used: workloads still renew by their certificates.
+    expect(await tokens.problem()).toBeNull();
+  });
+});
+
 describe('weft ca serve', () => {
+  it.each([
+    ['missing', null, 'cannot be read'],
+    [
+      'of another trust domain',
+      'T spiffe://cluster.local/ns/a/sa/b\n',
+      'line 1 names "spiffe://cluster.local/ns/a/sa/b", which is not of trust domain example.org',
+    ],
+  ])('does not start with a token file that is %s', async (what, content, message) => {
+    const home = join(dir, what);
+    const file = join(dir, `${what}.tokens`);
+    let said = '';
+    const writer = { write: (text: string) => (said += text) };
+    const writers = { stdout: writer, stderr: writer };
+    await runCa(['init', home], writers);
+    if (content !== null) writeFileSync(file, content);
+    const args = ['serve', home, '--listen', '127.0.0.1:0', '--join-tokens', file, '--trust-domain', 'example.org'];
+    // Aborted already: if it did start it would end with 0.
+    expect(await runCa(args, writers, AbortSignal.abort())).toBe(1);
+    expect(said).toContain(`--join-tokens ${file} ${message}`);
+  });
+
   it('serves on the port it names until it is stopped', async () => {
     const home = join(dir, 'home');
     const stop = new AbortController();

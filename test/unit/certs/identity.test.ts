@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseSpiffeId, uriSans } from '../../../certs/identity.ts';
 import { identityFromPem } from '../../../certs/identity-pem.ts';
+import { type Extension, extensions, OID } from '../../../certs/issue-der.ts';
 import { BAD_NAMES, TestCa } from '../../support/certificates.ts';
 
 const run = { seed: 20261121, numRuns: 2000 };
@@ -172,6 +173,51 @@ describe('identityFromPem', () => {
     expect(bent(['spiffe://a/b', 'spiffe://a/c'])).toMatchObject({ message: expect.stringContaining('2 URI SANs') });
     expect(bent([])).toMatchObject({ message: expect.stringContaining('no URI SAN') });
     expect(bent(['spiffe://a/b'])).toBeNull();
+  });
+
+  const usable = (extension: Extension): unknown => {
+    const { certificate, key } = ca.bent((template) => ({
+      ...template,
+      extensions: [...template.extensions.filter(({ oid }) => oid !== extension.oid), extension],
+    }));
+    return refusal({ certificate, key });
+  };
+
+  it.each([
+    ['of a CA', extensions.basicConstraints(true), 'a CA certificate was presented as the leaf'],
+    [
+      'that may sign certificates',
+      extensions.keyUsage(['digitalSignature', 'keyCertSign']),
+      'the leaf may sign certificates or CRLs',
+    ],
+    ['that may not sign a handshake', extensions.keyUsage(['keyEncipherment']), 'the key usage lacks digitalSignature'],
+    ['for servers only', extensions.extKeyUsage([OID.serverAuth]), 'the extended key usage lacks clientAuth'],
+    ['for clients only', extensions.extKeyUsage([OID.clientAuth]), 'the extended key usage lacks serverAuth'],
+    [
+      'for something else',
+      extensions.extKeyUsage(['1.3.6.1.5.5.7.3.3']),
+      'the extended key usage lacks clientAuth and serverAuth',
+    ],
+    [
+      'for any use, which OpenSSL takes neither for a client nor for a server',
+      extensions.extKeyUsage(['2.5.29.37.0']),
+      'the extended key usage lacks clientAuth and serverAuth',
+    ],
+  ])('refuses a certificate %s, because every peer would', (_what, extension, detail) => {
+    expect(usable(extension)).toEqual({
+      part: 'certificate',
+      message: `the certificate would be refused by peers: ${detail}`,
+    });
+  });
+
+  it('accepts a certificate that says nothing about its use, or that may do more than it must', () => {
+    const bare = ca.bent((template) => ({
+      ...template,
+      extensions: template.extensions.filter(({ oid }) => oid === OID.subjectAltName),
+    }));
+    expect(refusal(bare)).toBeNull();
+    expect(usable(extensions.extKeyUsage([OID.clientAuth, '1.3.6.1.5.5.7.3.3', OID.serverAuth]))).toBeNull();
+    expect(usable(extensions.keyUsage(['digitalSignature', 'keyEncipherment', 'keyAgreement']))).toBeNull();
   });
 
   it('never repeats the key in what it says', () => {

@@ -1,12 +1,19 @@
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { runCa } from '../../../certs/ca-cli.ts';
-import { readAuthority } from '../../../certs/ca-folder.ts';
-import { type Authority, createIntermediate, createRoot, DAY_MS, issueLeaf } from '../../../certs/issue.ts';
+import { readAuthority, writeAuthority } from '../../../certs/ca-folder.ts';
+import {
+  type Authority,
+  createIntermediate,
+  createRoot,
+  DAY_MS,
+  issueLeaf,
+  mayHaveAuthorityBelow,
+} from '../../../certs/issue.ts';
 import { readIdentity } from '../../../certs/sources/files.ts';
 import { systemClock } from '../../../shared/clock.ts';
 
@@ -98,6 +105,28 @@ describe('an issued certificate', () => {
   });
 });
 
+describe('the path length', () => {
+  const open = (parent: Authority, pathLength: number): Authority =>
+    createIntermediate(parent, { commonName: `open to ${pathLength}`, now, pathLength });
+
+  it('counts in every CA above, up to the root: each allows so many below itself', () => {
+    expect(mayHaveAuthorityBelow(root)).toMatchObject({ ok: true });
+    expect(mayHaveAuthorityBelow(open(root, 1))).toMatchObject({ ok: true });
+    expect(mayHaveAuthorityBelow(intermediate)).toMatchObject({ ok: false });
+    expect(mayHaveAuthorityBelow(createRoot({ commonName: 'alone', now, pathLength: 0 }))).toMatchObject({ ok: false });
+    const one = createRoot({ commonName: 'one below', now, pathLength: 1 });
+    expect(mayHaveAuthorityBelow(one)).toMatchObject({ ok: true });
+    const last = open(one, 9);
+    expect(mayHaveAuthorityBelow(last)).toMatchObject({ error: expect.stringContaining('of a CA above it') });
+    expect(mayHaveAuthorityBelow({ ...last, trustBundle: root.certificate + one.certificate }).ok).toBe(false);
+    expect(mayHaveAuthorityBelow(open(open(root, 1), 9))).toMatchObject({ ok: false });
+    expect(mayHaveAuthorityBelow(open(open(root, 200), 199))).toMatchObject({ ok: true });
+    const two = open(createRoot({ commonName: 'two below', now, pathLength: 2 }), 9);
+    expect(mayHaveAuthorityBelow(two)).toMatchObject({ ok: true });
+    expect(mayHaveAuthorityBelow({ ...two, chain: two.chain + two.trustBundle })).toMatchObject({ ok: true });
+  });
+});
+
 describe('weft ca', () => {
   async function ca(...args: string[]): Promise<{ code: number; out: string; err: string }> {
     let out = '';
@@ -142,6 +171,47 @@ describe('weft ca', () => {
     expect((await readIdentity(out, systemClock)).ok).toBe(true);
     expect(readFileSync(join(out, 'ca.crt'), 'utf8')).toBe(readFileSync(join(home, 'ca.crt'), 'utf8'));
     expect((await readAuthority(below)).ok).toBe(true);
+  });
+
+  it('makes no intermediate below one that may sign leaves only, because no peer would accept what it signs', async () => {
+    const home = join(dir, 'top');
+    const below = join(dir, 'leaves-only');
+    const tooDeep = join(dir, 'too-deep');
+    await ca('init', home);
+    await ca('init', below, '--parent', home);
+    expect(await ca('init', tooDeep, '--parent', below)).toEqual({
+      code: 1,
+      out: '',
+      err: expect.stringContaining(`${below}: a path length of 0 (basicConstraints) forbids another CA below it`),
+    });
+    expect(existsSync(tooDeep)).toBe(false);
+  });
+
+  it('makes an intermediate below one whose path length leaves room', async () => {
+    const middle = join(dir, 'middle');
+    const out = join(dir, 'from-bottom');
+    await writeAuthority(middle, createIntermediate(root, { commonName: 'middle', now, pathLength: 1 }));
+    expect(await ca('init', join(dir, 'bottom'), '--parent', middle)).toMatchObject({ code: 0, err: '' });
+    expect(await ca('issue', join(dir, 'bottom'), '--spiffe-id', spiffeId, '--out', out)).toMatchObject({ code: 0 });
+    writeFileSync(join(dir, 'bottom-root.pem'), root.certificate);
+    const args = ['verify', '-x509_strict', '-CAfile', '../bottom-root.pem', '-untrusted', 'tls.crt', 'tls.crt'];
+    expect(execFileSync('openssl', args, { cwd: out, encoding: 'utf8' })).toContain('OK');
+  });
+
+  it('never writes a workload certificate into the folder of a CA, whose ca.crt it would replace', async () => {
+    const home = join(dir, 'both');
+    await ca('init', home);
+    const before = readFileSync(join(home, 'ca.crt'), 'utf8');
+    for (const out of [home, join(home, '.')]) {
+      const result = await ca('issue', home, '--spiffe-id', spiffeId, '--out', out);
+      expect(result).toMatchObject({
+        code: 2,
+        out: '',
+        err: expect.stringContaining(`--out ${out} is the folder of a CA`),
+      });
+    }
+    expect(readFileSync(join(home, 'ca.crt'), 'utf8')).toBe(before);
+    expect(existsSync(join(home, 'tls.crt'))).toBe(false);
   });
 
   it('never overwrites a CA', async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CertificateProblem, Identity } from '../../../certs/identity.ts';
+import { extensions, OID } from '../../../certs/issue-der.ts';
 import { FilesSource, readIdentity } from '../../../certs/sources/files.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { TestCa, writeIdentity } from '../../support/certificates.ts';
@@ -80,6 +81,30 @@ describe('the files source', () => {
     expect(await heard.next()).toMatchObject({ part: 'key', message: 'the key does not belong to the certificate' });
     writeFileSync(join(dir, 'tls.crt'), second.certificateChain);
     expect(await heard.next()).toEqual(second);
+  });
+
+  it('gives no certificate that every peer would refuse, so that the last good one stays in use', async () => {
+    writeIdentity(dir, first);
+    const heard = listen();
+    await heard.next();
+    const serverOnly = ca.bent((template) => ({
+      ...template,
+      extensions: template.extensions.map((old) =>
+        old.oid === OID.extKeyUsage ? extensions.extKeyUsage([OID.serverAuth]) : old,
+      ),
+    }));
+    writeIdentity(dir, { ...first, certificateChain: serverOnly.certificate, privateKey: serverOnly.key });
+    let next = await heard.next();
+    // Between the renames the key may not fit.
+    if ('part' in next && next.part === 'key') next = await heard.next();
+    expect(next).toMatchObject({
+      part: 'certificate',
+      message: 'the certificate would be refused by peers: the extended key usage lacks clientAuth',
+    });
+    writeIdentity(dir, second);
+    do next = await heard.next();
+    while ('part' in next);
+    expect(next).toEqual(second);
   });
 
   it('waits for a folder that is not there yet', async () => {
