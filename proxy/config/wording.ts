@@ -73,10 +73,8 @@ function wrongType(issue: z.core.$ZodIssueInvalidType, found: unknown): { messag
   if (issue.expected === 'int') return { message: `must be a whole number, not ${String(found)}`, advice: '' };
   const expected = TYPE_NAMES[issue.expected] ?? `a ${issue.expected}`;
   const quote = issue.expected === 'string' && (typeof found === 'number' || typeof found === 'boolean');
-  return {
-    message: `must be ${expected}, not ${describe(found)}`,
-    advice: quote ? `in quotes: "${String(found)}"` : '',
-  };
+  // Not what to quote: 1.10 is found as 1.1, 010 as 10 and True as true, and what is quoted must be what was written.
+  return { message: `must be ${expected}, not ${describe(found)}`, advice: quote ? 'in quotes' : '' };
 }
 
 const TYPE_NAMES: Readonly<Record<string, string>> = {

@@ -11,7 +11,10 @@ import type { Decision, LocalAnswer, Policy, PolicyKind } from './policy.ts';
 
 /** Lists as in the document; `*` alone stands for any. */
 export interface CorsConfig {
-  /** `scheme://host[:port]`, with `*` as the whole host or as its leftmost part, or `*` alone. */
+  /**
+   * `scheme://host[:port]`, with `*` as the whole host or as its leftmost part, or `*` alone. Without a port it is the
+   * scheme's own.
+   */
   readonly allowOrigins: readonly string[];
   readonly allowCredentials: boolean;
   readonly allowMethods: readonly string[];
@@ -89,27 +92,41 @@ class OriginList {
 
   constructor(origins: readonly string[]) {
     this.any = origins.includes('*');
-    const lower = origins.map((origin) => origin.toLowerCase());
-    this.exact = new Set(lower.filter((origin) => !origin.includes('*')));
-    this.wildcards = lower
+    const written = origins.map(canonical);
+    this.exact = new Set(written.filter((origin) => !origin.includes('*')));
+    this.wildcards = written
       .filter((origin) => origin !== '*' && origin.includes('*'))
       .map((origin) => ({ start: origin.slice(0, origin.indexOf('*')), end: origin.slice(origin.indexOf('*') + 1) }));
   }
 
   allows(origin: string): boolean {
     if (this.any) return true;
-    const lower = origin.toLowerCase();
-    return this.exact.has(lower) || this.wildcards.some(({ start, end }) => fits(lower, start, end));
+    const asked = canonical(origin);
+    return this.exact.has(asked) || this.wildcards.some(({ start, end }) => fits(asked, start, end));
   }
 }
 
-/** The part under the wildcard must be there and must be host characters only: no port, no path. */
+/** Lower case, and without the scheme's own port: browsers leave it out, those who write policy need not. */
+function canonical(origin: string): string {
+  const lower = origin.toLowerCase();
+  for (const [scheme, port] of DEFAULT_PORTS) {
+    if (lower.startsWith(scheme) && lower.endsWith(port)) return lower.slice(0, -port.length);
+  }
+  return lower;
+}
+
+const DEFAULT_PORTS = [
+  ['http://', ':80'],
+  ['https://', ':443'],
+] as const;
+
+/** The part under the wildcard must be there and must be a host or the beginning of one: no port, no path. */
 function fits(origin: string, start: string, end: string): boolean {
   if (origin.length <= start.length + end.length || !origin.startsWith(start) || !origin.endsWith(end)) return false;
   return HOST_PART.test(origin.slice(start.length, origin.length - end.length));
 }
 
-const HOST_PART = /^[a-z0-9.-]+$/;
+const HOST_PART = /^(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])$/;
 
 const PERMISSIONS: readonly string[] = [
   'access-control-allow-origin',
@@ -124,8 +141,13 @@ function removePermissions(fields: Fields): void {
 
 /** Caches must not give one origin's answer to another. */
 function addVary(fields: Fields): void {
-  const named = fields.getAll('vary').some((value) => value.toLowerCase().includes('origin') || value === '*');
-  if (!named) fields.append('vary', 'Origin');
+  if (!fields.getAll('vary').some(namesOrigin)) fields.append('vary', 'Origin');
+}
+
+/** Vary is a list of field names, of which `*` stands for any (RFC 9110 section 12.5.5). */
+function namesOrigin(vary: string): boolean {
+  const names = vary.split(',').map((name) => name.trim().toLowerCase());
+  return names.includes('origin') || names.includes('*');
 }
 
 export const CORS: PolicyKind = { kind: 'CORS', prepare: (config) => new Cors(config as CorsConfig) };

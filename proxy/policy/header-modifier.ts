@@ -1,6 +1,7 @@
 /**
- * RequestHeaderModifier and ResponseHeaderModifier (Gateway API v1, HTTPHeaderFilter): sets, adds and removes fields,
- * in this order.
+ * RequestHeaderModifier and ResponseHeaderModifier (Gateway API v1, HTTPHeaderFilter): removes, sets and adds fields,
+ * in this order. The API leaves the order open; as in Envoy removal comes first, so that no filter takes away what it
+ * has written itself.
  */
 import type { Fields } from '../http/message.ts';
 import { fieldProblem } from './field-rules.ts';
@@ -32,6 +33,7 @@ class HeaderChanges {
 
   apply(fields: Fields): void {
     const { set, add, remove } = this;
+    for (let i = 0; i < remove.length; i++) fields.remove(remove[i] as string);
     for (let i = 0; i < set.length; i++) {
       const field = set[i] as NameValue;
       fields.set(field[0], field[1]);
@@ -40,7 +42,6 @@ class HeaderChanges {
       const field = add[i] as NameValue;
       fields.append(field[0], field[1]);
     }
-    for (let i = 0; i < remove.length; i++) fields.remove(remove[i] as string);
   }
 }
 

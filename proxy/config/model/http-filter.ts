@@ -112,9 +112,9 @@ const redirect = object({
   statusCode: z.literal([301, 302, 303, 307, 308]).default(302),
 });
 
-/** `*`, or scheme://host[:port] where the host may begin with `*.` (Gateway API, HTTPCORSFilter.allowOrigins). */
+/** `*`, or scheme://host[:port] whose host is `*` or may begin with `*.` (Gateway API, HTTPCORSFilter.allowOrigins). */
 const origin = text(
-  /^(?:\*|[a-z][a-z0-9+.-]*:\/\/(?:\*\.|\*$)?[A-Za-z0-9.-]*(?::[0-9]{1,5})?)$/,
+  /^(?:\*|[a-z][a-z0-9+.-]*:\/\/(?:\*|(?:\*\.)?[A-Za-z0-9.-]+)(?::[0-9]{1,5})?)$/,
   'an origin such as https://example.com',
 );
 const methodOrAny = text(/^(?:\*|[A-Z]+)$/, 'a method, or "*"', 16);

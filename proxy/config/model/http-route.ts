@@ -159,12 +159,35 @@ const rule = object({
   for (const [i, backend] of value.backendRefs.entries()) {
     checkFilters(backend.filters, context, ['backendRefs', i, 'filters']);
     checkPrefix(backend.filters, value.matches, context, ['backendRefs', i, 'filters']);
+    checkBeside(value.filters, backend.filters, context, ['backendRefs', i, 'filters']);
   }
   if (value.backendRefs.length > 0 && value.filters.some(({ type }) => type === 'RequestRedirect')) {
     complain(context, 'must be empty beside a RequestRedirect filter', '', ['backendRefs']);
   }
   checkPrefix(value.filters, value.matches, context, ['filters']);
 });
+
+/** The filters of a rule run before those of its backends, which then find the path as the rule has left it. */
+function checkBeside(
+  ofRule: readonly HttpFilter[],
+  ofBackend: readonly HttpFilter[],
+  context: Parameters<typeof complain>[0],
+  path: readonly PropertyKey[],
+): void {
+  const rewrite = ofRule.find((filter) => filter.type === 'URLRewrite');
+  if (rewrite === undefined) return;
+  for (const [i, filter] of ofBackend.entries()) {
+    if (filter.type === 'RequestRedirect') {
+      complain(context, "cannot stand beside the rule's URLRewrite", '', [...path, i]);
+    } else if (
+      filter.type === 'URLRewrite' &&
+      filter.urlRewrite.path !== undefined &&
+      rewrite.urlRewrite.path !== undefined
+    ) {
+      complain(context, "cannot change the path that the rule's URLRewrite changes", '', [...path, i]);
+    }
+  }
+}
 
 /** ReplacePrefixMatch needs to know which prefix: one match, of type PathPrefix. */
 function checkPrefix(

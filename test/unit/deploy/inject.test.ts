@@ -269,7 +269,7 @@ describe('files', () => {
     [
       'with an annotation that is no text',
       text.replace('name: p', 'name: p, annotations: { weft.dev/cpu: 2 }'),
-      /^x.yaml:3:51: metadata.annotations\["weft.dev\/cpu"\]: must be text, not number 2 \(in quotes: "2"\)$/,
+      /^x.yaml:3:51: metadata.annotations\["weft.dev\/cpu"\]: must be text, not number 2 \(in quotes\)$/,
     ],
     [
       'with an annotation nobody knows in the template of a List',

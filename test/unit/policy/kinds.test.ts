@@ -31,6 +31,28 @@ describe('header modifiers', () => {
     expect(head.fields.wire).toBe('x-set: new\r\nx-add: 1\r\nx-stay: d\r\nX-Add: 2\r\n');
   });
 
+  test('what is removed goes before anything is set or added, in requests and in responses', () => {
+    const config: HeaderModifierConfig = {
+      set: [['x-set', 'new']],
+      add: [['x-add', 'new']],
+      remove: ['x-set', 'X-Add'],
+    };
+    const sent = (): Fields => new Fields(['x-set', 'x-add', 'x-stay'], ['old', 'old', 'a']);
+    const request = requestHead(sent());
+    const response = responseHead(sent());
+    ask(prepare([{ kind: 'RequestHeaderModifier', config }]), request);
+    prepare([{ kind: 'ResponseHeaderModifier', config }]).response(response, request, CONTEXT);
+    expect(request.fields.wire).toBe('x-stay: a\r\nx-set: new\r\nx-add: new\r\n');
+    expect(response.fields.wire).toBe('x-stay: a\r\nx-set: new\r\nx-add: new\r\n');
+  });
+
+  test('a field that is set and added to has both values', () => {
+    const config: HeaderModifierConfig = { set: [['x-a', '1']], add: [['x-a', '2']], remove: [] };
+    const head = requestHead(new Fields(['x-a'], ['0']));
+    ask(prepare([{ kind: 'RequestHeaderModifier', config }]), head);
+    expect(head.fields.wire).toBe('x-a: 1\r\nx-a: 2\r\n');
+  });
+
   test('the one for responses does the same to responses and leaves requests alone', () => {
     const chain = prepare([{ kind: 'ResponseHeaderModifier', config }]);
     const request = requestHead(new Fields(['x-gone'], ['a']));
@@ -205,6 +227,42 @@ describe('CORS', () => {
     expect(permissions(answer)).toEqual({ vary: 'Origin' });
   });
 
+  test.each([
+    ['https://foo.example:443', 'https://foo.example'],
+    ['http://foo.example:80', 'http://foo.example'],
+    ['https://foo.example', 'https://foo.example:443'],
+    ['https://*.foo.example:443', 'https://a.foo.example'],
+    ['http://*.foo.example:80', 'http://a.foo.example'],
+    ['https://*:443', 'https://any.example'],
+    ['http://*:80', 'http://any.example'],
+    ['http://*:8080', 'http://any.example:8080'],
+    ['http://*:8080', 'http://localhost:8080'],
+    ['http://*:8080', 'http://[::1]:8080'],
+    ['https://*', 'https://[fe80::1]'],
+  ])('the allowed origin %s covers %s', (allowed, origin) => {
+    const answer = ask(chainOf({ allowOrigins: [allowed] }), preflight(origin));
+    expect(permissions(answer)['access-control-allow-origin']).toBe(origin);
+  });
+
+  test.each([
+    ['https://foo.example:443', 'http://foo.example'],
+    ['https://foo.example:443', 'https://foo.example:80'],
+    ['https://foo.example:80', 'https://foo.example'],
+    ['http://foo.example:443', 'http://foo.example'],
+    ['http://foo.example', 'http://foo.example:8080'],
+    ['https://foo.example:8443', 'https://foo.example'],
+    ['https://*.foo.example:443', 'https://a.foo.example:8443'],
+    ['https://*:443', 'https://any.example:8443'],
+    ['http://*:8080', 'http://any.example'],
+    ['http://*:8080', 'http://any.example:18080'],
+    ['http://*:8080', 'http://any.example:1:8080'],
+    ['http://*:8080', 'https://any.example:8080'],
+    ['http://*:8080', 'http://:8080'],
+    ['http://*', 'http://[::1]:8080'],
+  ])('the allowed origin %s does not cover %s', (allowed, origin) => {
+    expect(permissions(ask(chainOf({ allowOrigins: [allowed] }), preflight(origin)))).toEqual({ vary: 'Origin' });
+  });
+
   test('wildcards stay wildcards without credentials', () => {
     const any = { allowOrigins: ['*'], allowMethods: ['*'], allowHeaders: ['*'], allowCredentials: false };
     expect(permissions(ask(chainOf(any), preflight('https://any.example')))).toEqual({
@@ -245,6 +303,18 @@ describe('CORS', () => {
     const response = responseHead(new Fields(['Access-Control-Allow-Origin', 'Vary'], ['*', 'origin']));
     chainOf().response(response, request, CONTEXT);
     expect(response.fields.wire).toBe('Vary: origin\r\n');
+  });
+
+  test.each([
+    ['X-Original-Url', 'vary: X-Original-Url, vary: Origin'],
+    ['Original, Access-Control-Allow-Origin', 'vary: Original, Access-Control-Allow-Origin, vary: Origin'],
+    ['Accept,  ORIGIN ', 'vary: Accept,  ORIGIN '],
+    ['Accept, *', 'vary: Accept, *'],
+    ['*', 'vary: *'],
+  ])('a response that says Vary: %s leaves as %s', (vary, expected) => {
+    const response = responseHead(new Fields(['vary'], [vary]));
+    chainOf().response(response, requestHead(), CONTEXT);
+    expect(response.fields.names.map((name, i) => `${name}: ${response.fields.values[i]}`).join(', ')).toBe(expected);
   });
 
   test('a response to a request without an origin only tells caches that origins matter', () => {
