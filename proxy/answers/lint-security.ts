@@ -2,7 +2,7 @@
 import type { Problem } from '../../shared/problem.ts';
 import type { Catalog, Entry } from '../config/compile/catalog.ts';
 import { hasLabels, selects } from '../config/compile/peer-modes.ts';
-import type { AuthorizationPolicy } from '../config/model/authorization-policy.ts';
+import type { AuthorizationPolicy, AuthorizationRule } from '../config/model/authorization-policy.ts';
 import type { BackendTlsPolicy } from '../config/model/backend-tls-policy.ts';
 import type { Envelope } from '../config/model/kind.ts';
 import type { Path } from '../config/place.ts';
@@ -24,18 +24,58 @@ function lintAuthorization(catalog: Catalog, policy: Entry<AuthorizationPolicy>)
   const { action, rules } = policy.value.spec;
   const found = selectsNothing(catalog, policy);
   if (action === 'DENY' && rules.length === 0) found.push(warning(policy, ['spec'], 'denies nobody: it has no rules'));
-  for (const [i, { from = [] }] of rules.entries()) {
-    for (const [j, { source }] of from.entries()) {
-      for (const field of ['principals', 'notPrincipals'] as const) {
-        for (const [k, name] of (source[field] ?? []).entries()) {
-          if (!name.startsWith('spiffe://')) continue;
-          const path = ['spec', 'rules', i, 'from', j, 'source', field, k];
-          found.push(warning(policy, path, 'fits nobody: principals have no scheme', name.slice('spiffe://'.length)));
-        }
+  for (const [i, rule] of rules.entries()) {
+    for (const { path, attribute, pattern } of patternsOf(rule, ['spec', 'rules', i])) {
+      if (attribute === 'source.principal' && pattern.startsWith(SCHEME)) {
+        found.push(warning(policy, path, 'fits nobody: principals have no scheme', pattern.slice(SCHEME.length)));
+      }
+      if (hasStrayStar(pattern)) {
+        found.push(warning(policy, path, 'fits nobody: only one "*" works, at the beginning or the end'));
       }
     }
   }
   return found;
+}
+
+const SCHEME = 'spiffe://';
+
+/** A text that is compared with `*` as a wildcard (policy/authorization.ts), and where it stands. */
+interface Pattern {
+  readonly path: Path;
+  readonly attribute: PatternAttribute;
+  readonly pattern: string;
+}
+
+type PatternAttribute = 'source.principal' | 'source.namespace';
+
+const PATTERN_FIELDS = [
+  ['principals', 'source.principal'],
+  ['notPrincipals', 'source.principal'],
+  ['namespaces', 'source.namespace'],
+  ['notNamespaces', 'source.namespace'],
+] as const;
+
+function* patternsOf({ from = [], when = [] }: AuthorizationRule, rule: Path): Iterable<Pattern> {
+  for (const [i, { source }] of from.entries()) {
+    for (const [field, attribute] of PATTERN_FIELDS) {
+      yield* patternsIn(source[field], attribute, [...rule, 'from', i, 'source', field]);
+    }
+  }
+  for (const [i, { key, values, notValues }] of when.entries()) {
+    if (key !== 'source.principal' && key !== 'source.namespace') continue;
+    yield* patternsIn(values, key, [...rule, 'when', i, 'values']);
+    yield* patternsIn(notValues, key, [...rule, 'when', i, 'notValues']);
+  }
+}
+
+function patternsIn(list: readonly string[] = [], attribute: PatternAttribute, path: Path): Pattern[] {
+  return list.map((pattern, i) => ({ path: [...path, i], attribute, pattern }));
+}
+
+/** A `*` that is compared as itself, which no principal and no namespace holds. */
+function hasStrayStar(pattern: string): boolean {
+  const rest = pattern.startsWith('*') ? pattern.slice(1) : pattern.endsWith('*') ? pattern.slice(0, -1) : pattern;
+  return rest.includes('*');
 }
 
 /** Of pods no more is known than the selectors of the Services before them, and the labels of this one. */

@@ -19,6 +19,8 @@ import { rankMatches } from '../config/compile/routes.ts';
 import type { DecodedDocument } from '../config/decode.ts';
 import type { ConnectionRoute } from '../config/model/connection-route.ts';
 import { SERVICE_NAME_LABEL } from '../config/model/endpoint-slice.ts';
+import type { HttpFilter } from '../config/model/http-filter.ts';
+import type { HttpRoute } from '../config/model/http-route.ts';
 import type { Envelope } from '../config/model/kind.ts';
 import type { ParentRef } from '../config/model/parent-ref.ts';
 import type { Selector } from '../config/model/peer-authentication.ts';
@@ -106,6 +108,27 @@ class Linter {
         const wrong = this.missing(key, ({ port }) => port === ref.port, `port ${ref.port}`);
         if (wrong !== null) this.warn(route, [...path, j], `${wrong}: its share ${fate}`);
       }
+    }
+    if (isHttpRoute(route)) this.lintMirrors(route);
+  }
+
+  private lintMirrors(route: Entry<HttpRoute>): void {
+    for (const [i, { filters, backendRefs }] of route.value.spec.rules.entries()) {
+      const path: Path = ['spec', 'rules', i];
+      this.lintMirrorsOf(route, filters, [...path, 'filters']);
+      for (const [j, backend] of backendRefs.entries()) {
+        this.lintMirrorsOf(route, backend.filters, [...path, 'backendRefs', j, 'filters']);
+      }
+    }
+  }
+
+  private lintMirrorsOf(route: Entry<HttpRoute>, filters: readonly HttpFilter[], path: Path): void {
+    for (const [i, filter] of filters.entries()) {
+      if (filter.type !== 'RequestMirror') continue;
+      const { namespace = route.namespace, name, port: asked } = filter.requestMirror.backendRef;
+      const wrong = this.missing(`${namespace}/${name}`, ({ port }) => port === asked, `port ${asked}`);
+      const place = [...path, i, 'requestMirror', 'backendRef'];
+      if (wrong !== null) this.warn(route, place, `${wrong}: nothing is mirrored`);
     }
   }
 

@@ -22,6 +22,8 @@ const traffic = (spec: string, name = 'p'): string =>
   `---\napiVersion: weft.dev/v1\nkind: TrafficPolicy\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
 const peer = (name: string, spec: string, namespace = 'shop'): string =>
   `---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: ${name}, namespace: ${namespace}}\nspec: ${spec}\n`;
+const mirror = (name: string, port: number): string =>
+  `{type: RequestMirror, requestMirror: {backendRef: {name: ${name}, port: ${port}}}}`;
 const A = 'parentRefs: [{group: "", kind: Service, name: a}]';
 
 describe('a warning is told of', () => {
@@ -86,6 +88,27 @@ describe('a warning is told of', () => {
       [
         'policy.yaml:10:103: warning: spec.rules[0].backendRefs[1]: there is no Service shop/gone: its share gets 500',
         'policy.yaml:10:127: warning: spec.rules[0].backendRefs[2]: Service shop/a has no port 81: its share gets 500',
+      ],
+    ],
+    [
+      'a mirror that does not exist, of a rule or of one backend',
+      service('a') +
+        route(
+          'r',
+          `{${A}, rules: [{filters: [${mirror('a', 80)}, ${mirror('gone', 80)}, ${mirror('a', 81)}], backendRefs: [{name: a, port: 80, filters: [${mirror('a, namespace: web', 80)}]}]}]}`,
+        ),
+      [
+        'policy.yaml:10:189: warning: spec.rules[0].filters[1].requestMirror.backendRef: there is no Service shop/gone: nothing is mirrored',
+        'policy.yaml:10:265: warning: spec.rules[0].filters[2].requestMirror.backendRef: Service shop/a has no port 81: nothing is mirrored',
+        'policy.yaml:10:383: warning: spec.rules[0].backendRefs[0].filters[0].requestMirror.backendRef: there is no Service web/a: nothing is mirrored',
+      ],
+    ],
+    [
+      'a mirror of a GRPCRoute that does not exist',
+      service('a') +
+        route('g', `{${A}, rules: [{filters: [${mirror('gone', 80)}]}]}`).replace('kind: HTTPRoute', 'kind: GRPCRoute'),
+      [
+        'policy.yaml:10:116: warning: spec.rules[0].filters[0].requestMirror.backendRef: there is no Service shop/gone: nothing is mirrored',
       ],
     ],
     [
@@ -198,6 +221,12 @@ describe('a warning is told of', () => {
           '{name: s}',
           '{name: s, namespace: other}',
         ),
+    ],
+    [
+      'a mirror that exists, in a namespace of its own too',
+      service('a') +
+        service('b').replace('{name: b}', '{name: b, namespace: web}') +
+        route('r', `{${A}, rules: [{filters: [${mirror('a', 80)}, ${mirror('b, namespace: web', 80)}]}]}`),
     ],
     ['a Gateway as parent', route('r', '{parentRefs: [{name: edge}]}')],
     [

@@ -181,6 +181,32 @@ describe('a warning is told of', () => {
       ],
     ],
     [
+      'a star that stands neither alone nor at one end',
+      SERVICES +
+        authorization(
+          'p',
+          '{rules: [{from: [{source: {principals: ["cluster.local/ns/*/sa/a"], notPrincipals: ["*mid*"]}}, {source: {namespaces: ["a*b"], notNamespaces: ["**"]}}]}]}',
+        ),
+      [
+        'policy.yaml:29:47: warning: spec.rules[0].from[0].source.principals[0]: fits nobody: only one "*" works, at the beginning or the end',
+        'policy.yaml:29:91: warning: spec.rules[0].from[0].source.notPrincipals[0]: fits nobody: only one "*" works, at the beginning or the end',
+        'policy.yaml:29:126: warning: spec.rules[0].from[1].source.namespaces[0]: fits nobody: only one "*" works, at the beginning or the end',
+        'policy.yaml:29:150: warning: spec.rules[0].from[1].source.notNamespaces[0]: fits nobody: only one "*" works, at the beginning or the end',
+      ],
+    ],
+    [
+      'such a star and a scheme in a condition',
+      SERVICES +
+        authorization(
+          'p',
+          '{rules: [{when: [{key: source.principal, values: ["spiffe://a/b"]}, {key: source.namespace, values: [a], notValues: [b, "a*b"]}]}]}',
+        ),
+      [
+        'policy.yaml:29:57: warning: spec.rules[0].when[0].values[0]: fits nobody: principals have no scheme (a/b)',
+        'policy.yaml:29:127: warning: spec.rules[0].when[1].notValues[1]: fits nobody: only one "*" works, at the beginning or the end',
+      ],
+    ],
+    [
       'a BackendTLSPolicy without its Service, or without such a port',
       NO_SERVICE +
         document(
@@ -245,5 +271,12 @@ describe('a warning is told of', () => {
     ],
   ])('%s', (_title, text, lines) => {
     expect(warnings(text)).toEqual(lines);
+  });
+
+  it('but not of a star alone or at one end', () => {
+    const source = '{principals: ["*", "*/sa/a", "cluster.local/ns/a/*"], namespaces: ["*", "*-a", "a-*"]}';
+    const when = '[{key: source.principal, values: ["*/sa/a"]}, {key: destination.port, values: ["80"]}]';
+    const policy = `{rules: [{from: [{source: ${source}}], when: ${when}}]}`;
+    expect(warnings(SERVICES + authorization('p', policy))).toEqual([]);
   });
 });
