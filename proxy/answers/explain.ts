@@ -129,7 +129,7 @@ class Inquiry {
     const total = ways.reduce((sum, { weight }) => sum + weight, 0);
     const backends = ways.map((way) => {
       const share = total === 0 ? 0 : way.weight / total;
-      return this.view({ ...way, policies: NO_POLICIES }, share, otherwise, null, null);
+      return this.view({ ...way, policies: NO_POLICIES, mirrors: null }, share, otherwise, null, null);
     });
     return this.told({
       ...unread(FAILURES.noRoute, ''),
@@ -186,8 +186,12 @@ function timeoutsOf({ requestTimeoutMs, attemptTimeoutMs, streamIdleMs }: Route)
   return { requestMs: requestTimeoutMs, attemptMs: attemptTimeoutMs, streamIdleMs };
 }
 
-function mirrorsOf({ mirrors }: Route): Explanation['mirrors'] {
-  return (mirrors ?? []).map(({ cluster, share }) => ({ cluster: cluster.key, share }));
+/** Of all requests of the route: those of a backend see its share of them. */
+function mirrorsOf({ mirrors, backends, totalWeight }: Route): Explanation['mirrors'] {
+  const ofBackends = backends.flatMap(({ mirrors: own, weight }) =>
+    weight === 0 ? [] : (own ?? []).map(({ cluster, share }) => ({ cluster, share: (share * weight) / totalWeight })),
+  );
+  return [...(mirrors ?? []), ...ofBackends].map(({ cluster, share }) => ({ cluster: cluster.key, share }));
 }
 
 const NO_POLICIES = new PolicyChain([]);

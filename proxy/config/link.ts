@@ -8,6 +8,7 @@ import { splitAuthority } from '../http/authority.ts';
 import { Authorization } from '../policy/authorization.ts';
 import { RouteTable } from '../policy/route.ts';
 import { type PolicyChain, prepare } from '../policy/runner.ts';
+import type { RequestSeries } from '../telemetry/metrics.ts';
 import { type ServiceLabels, UNKNOWN_SERVICE } from '../telemetry/record.ts';
 import type { Cluster } from '../upstream/cluster.ts';
 import type { Clusters } from '../upstream/clusters.ts';
@@ -33,6 +34,8 @@ export interface Backend {
   readonly cluster: Cluster | null;
   readonly weight: number;
   readonly policies: PolicyChain;
+  /** null for the many that mirror nothing. */
+  readonly mirrors: readonly Mirror[] | null;
 }
 
 /** One rule, ready to run. `found` is false for the route of requests that no rule matches: they are a 404. */
@@ -67,6 +70,8 @@ export interface Mirror {
 /** One Service port as callers address it. */
 export interface Destination {
   readonly service: ServiceLabels;
+  /** Metric series of its requests, by who answered; filled by session/story. */
+  readonly series: Map<string, RequestSeries>;
   readonly protocol: AppProtocol;
   /** The port's own cluster: where opaque bytes go. */
   readonly cluster: Cluster;
@@ -255,7 +260,7 @@ export function link(snapshot: Snapshot, clusters: Clusters, isOwn: IsOwnListene
 /** A destination without routes. */
 export function directDestination(cluster: Cluster, service: ServiceLabels): Destination {
   const otherwise = routeTo(cluster.key, cluster, cluster.spec);
-  return { service, protocol: 'auto', cluster, routes: null, otherwise, connections: null };
+  return { service, series: new Map(), protocol: 'auto', cluster, routes: null, otherwise, connections: null };
 }
 
 /** A route that sends everything to one cluster. */
@@ -266,7 +271,7 @@ function routeTo(name: string, cluster: Cluster, spec: ClusterSpec): Route {
     source: null,
     found: true,
     policies: prepare(faults),
-    backends: [{ cluster, weight: 1, policies: prepare([]) }],
+    backends: [{ cluster, weight: 1, policies: prepare([]), mirrors: null }],
     totalWeight: 1,
     requestTimeoutMs: spec.requestTimeoutMs,
     attemptTimeoutMs: spec.attemptTimeoutMs,
@@ -314,6 +319,7 @@ function* linkPort(
       name: service.name,
       namespace: service.namespace,
     },
+    series: new Map(),
     protocol: port.protocol,
     cluster,
     routes: port.routed ? routes : null,
@@ -326,7 +332,7 @@ function* linkPort(
 function throughConnections(port: ServicePortSpec, direct: Route, clusters: ReadonlyMap<string, Cluster>): Route {
   const rule = port.connections?.rules[0];
   if (rule === undefined) return direct;
-  const backends = rule.backends.map((backend) => linkBackend({ ...backend, filters: [] }, clusters));
+  const backends = rule.backends.map((backend) => linkBackend({ ...backend, filters: [], mirrors: [] }, clusters));
   const totalWeight = backends.reduce((sum, { weight }) => sum + weight, 0);
   return { ...direct, name: rule.name, source: rule.source, backends, totalWeight };
 }
@@ -346,19 +352,23 @@ function linkRule(rule: RuleSpec, clusters: ReadonlyMap<string, Cluster>): Route
     retries: rule.retries,
     retryPolicy: new RetryPolicy(rule.retryRules),
     session: rule.session,
-    mirrors: rule.mirrors.length === 0 ? null : rule.mirrors.flatMap((mirror) => linkMirror(mirror, clusters)),
+    mirrors: linkMirrors(rule.mirrors, clusters),
     upgrades: rule.upgrades,
   };
 }
 
 function linkBackend(backend: BackendSpec, clusters: ReadonlyMap<string, Cluster>): Backend {
   const cluster = backend.cluster === null ? null : (clusters.get(backend.cluster) ?? null);
-  return { cluster, weight: backend.weight, policies: prepare(backend.filters) };
+  const mirrors = linkMirrors(backend.mirrors, clusters);
+  return { cluster, weight: backend.weight, policies: prepare(backend.filters), mirrors };
 }
 
-function linkMirror({ cluster: key, share }: MirrorSpec, clusters: ReadonlyMap<string, Cluster>): Mirror[] {
-  const cluster = clusters.get(key);
-  return cluster === undefined ? [] : [{ cluster, share }];
+function linkMirrors(specs: readonly MirrorSpec[], clusters: ReadonlyMap<string, Cluster>): readonly Mirror[] | null {
+  const mirrors = specs.flatMap(({ cluster: key, share }) => {
+    const cluster = clusters.get(key);
+    return cluster === undefined ? [] : [{ cluster, share }];
+  });
+  return mirrors.length === 0 ? null : mirrors;
 }
 
 function bracketed(address: string): string {

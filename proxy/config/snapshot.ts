@@ -159,6 +159,8 @@ export interface BackendSpec {
   readonly cluster: string | null;
   readonly weight: number;
   readonly filters: readonly FilterSpec[];
+  /** Of the requests that go to this backend. */
+  readonly mirrors: readonly MirrorSpec[];
 }
 
 /** A cookie that keeps a caller with the endpoint that first answered it. */

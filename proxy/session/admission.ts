@@ -1,8 +1,10 @@
 /** Who may come in, and where the bytes of those go that may: asked once per connection, or per request. */
-import type { HostPort } from '../../shared/address.ts';
+import { formatHostPort, type HostPort } from '../../shared/address.ts';
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import type { Destination, LinkedSnapshot } from '../config/link.ts';
 import type { MtlsMode } from '../config/snapshot.ts';
+import type { RequestHead } from '../http/message.ts';
+import { UNKNOWN_SERVICE } from '../telemetry/record.ts';
 import type { Caller } from './caller.ts';
 import type { Room } from './room.ts';
 
@@ -50,6 +52,16 @@ export function destinationOf(
   if (denial !== null) return denial;
   const destination = room.resolver.destination(snapshot, authority, caller.original);
   return 'word' in destination ? { failure: destination, detail: '' } : destination;
+}
+
+/**
+ * HTTP/1.0 goes without Host, HTTP/1.1 and the hop between sidecars do not: who asked for nobody by name is taken to mean
+ * what it was connected to (RFC 9112 section 3.3).
+ */
+export function nameHost(room: Room, head: RequestHead, { service }: Destination, original: HostPort | null): void {
+  const address = calledAddress(room, original);
+  head.authority = service === UNKNOWN_SERVICE ? formatHostPort(address.host, address.port) : service.host;
+  head.fields.append('Host', head.authority);
 }
 
 /** Must the first bytes of a stream have been seen before it is known where they go, or in what? */

@@ -5,19 +5,19 @@
  * started with and is judged by that alone. `finish` runs exactly once, whatever ends it.
  */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
-import type { Backend, LinkedSnapshot, Route } from '../config/link.ts';
+import type { Backend, Destination, LinkedSnapshot, Route } from '../config/link.ts';
 import type { Fields, RequestHead, ResponseHead } from '../http/message.ts';
 import type { DownstreamStream } from '../http/stream.ts';
 import { chooseBackend } from '../policy/choice.ts';
 import { stampForwarding } from '../policy/forwarding-fields.ts';
 import type { LocalAnswer } from '../policy/policy.ts';
 import type { PolicyWaiter } from '../policy/runner.ts';
-import { type RequestRecord, type ServiceLabels, UNKNOWN_SERVICE } from '../telemetry/record.ts';
+import { type RequestRecord, UNKNOWN_SERVICE } from '../telemetry/record.ts';
 import { clientSpan, serverSpan } from '../telemetry/span.ts';
 import type { Cluster } from '../upstream/cluster.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { mayUpgrade } from '../upstream/spec.ts';
-import { denialOf, destinationOf } from './admission.ts';
+import { denialOf, destinationOf, nameHost } from './admission.ts';
 import type { Caller } from './caller.ts';
 import { attemptRecord, ExchangeTrace } from './exchange-trace.ts';
 import { Forward } from './forward.ts';
@@ -40,7 +40,8 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
   /** null without tracing. */
   private trace: ExchangeTrace | null = null;
   private route: Route | null = null;
-  private service: ServiceLabels = UNKNOWN_SERVICE;
+  /** null: what the request names is not known, or nobody has looked. */
+  private destination: Destination | null = null;
   private backend: Backend | null = null;
   private forward: Forward | null = null;
   /** null for the many requests that no time bounds. */
@@ -87,10 +88,11 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
       this.refuse(destination.failure, destination.detail);
       return;
     }
+    if (head.authority === '') nameHost(room, head, destination, this.caller.original);
     const { routes, otherwise } = destination;
     const route = routes === null ? otherwise : (routes.lookup(head.method, head.path, head.fields) ?? otherwise);
     this.route = route;
-    this.service = destination.service;
+    this.destination = destination;
     const decision = route.policies.request(head, this.caller, this);
     if (decision === 'pending') {
       this.undecided = true;
@@ -262,7 +264,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
     const forward = new Forward(this.room, this, cluster, this.head, route);
     if (cluster.hash !== null) forward.hash = cluster.hash.of(this.head, this.caller.sourceAddress);
     if (route.session !== null) forward.preferred = keptEndpoint(cluster, this.head, route.session);
-    if (route.mirrors !== null) this.copies = startMirrors(this.room, route, this.head, this.caller);
+    this.copies = startMirrors(this.room, route, this.backend, this.head, this.caller);
     this.forward = forward;
     const refused = forward.start();
     if (refused !== null) {
@@ -352,8 +354,8 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
       caller.direction === 'inbound'
         ? story.inboundSeries(caller.principal, protocol)
         : story.outboundSeries(
-            forward === null ? room.strangers : forward.cluster.series,
-            this.service,
+            this.destination?.series ?? room.unplaced,
+            this.destination?.service ?? UNKNOWN_SERVICE,
             forward === null ? '' : forward.principal,
             protocol,
           );

@@ -4,7 +4,7 @@
  */
 
 import { FAILURES } from '../../shared/errors.ts';
-import type { Mirror, Route } from '../config/link.ts';
+import type { Backend, Mirror, Route } from '../config/link.ts';
 import { Fields, RequestHead } from '../http/message.ts';
 import type { Caller } from './caller.ts';
 import { Forward } from './forward.ts';
@@ -14,13 +14,26 @@ import type { Room } from './room.ts';
 /** A copy ends by then, whatever its upstream does. */
 const MIRROR_TIMEOUT_MS = 15_000;
 
-/** null where the dice say no for every mirror of the route, or the request is no message that can be copied. */
-export function startMirrors(room: Room, route: Route, head: RequestHead, caller: Caller): Mirrors | null {
-  const { mirrors } = route;
-  if (mirrors === null || head.upgrade !== null || head.method === 'CONNECT') return null;
-  const chosen = mirrors.filter(({ share }) => share >= 1 || room.io.random.float() < share);
+/**
+ * null where neither the route nor the backend that was chosen mirrors, the dice say no for every mirror, or the request
+ * is no message that can be copied.
+ */
+export function startMirrors(
+  room: Room,
+  route: Route,
+  backend: Backend | null,
+  head: RequestHead,
+  caller: Caller,
+): Mirrors | null {
+  const ofBackend = backend === null ? null : backend.mirrors;
+  if (route.mirrors === null && ofBackend === null) return null;
+  if (head.upgrade !== null || head.method === 'CONNECT') return null;
+  const all = [...(route.mirrors ?? NONE), ...(ofBackend ?? NONE)];
+  const chosen = all.filter(({ share }) => share >= 1 || room.io.random.float() < share);
   return chosen.length === 0 ? null : new Mirrors(room, route, chosen, head, caller);
 }
+
+const NONE: readonly Mirror[] = [];
 
 export class Mirrors {
   private readonly copies: Copy[];

@@ -50,8 +50,8 @@ export class Room implements Draining {
   readonly tunnels: Set<Reporting> = new Set<Reporting>();
   /** Requests that were answered with 101: their sessions are tunnels now. */
   readonly upgraded: Set<Judged> = new Set<Judged>();
-  /** Series of requests that reached no cluster. */
-  readonly strangers: Map<string, RequestSeries> = new Map<string, RequestSeries>();
+  /** Series of requests whose destination is not known. */
+  readonly unplaced: Map<string, RequestSeries> = new Map<string, RequestSeries>();
   /** Monotonic time at which a connection was last accepted or a request last ended. */
   lastBusyAt: number;
 

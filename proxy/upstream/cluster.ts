@@ -8,7 +8,6 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Timer } from '../../shared/clock.ts';
 import { FAILURES } from '../../shared/errors.ts';
 import type { IoThread } from '../net/io-thread.ts';
-import type { RequestSeries } from '../telemetry/metrics.ts';
 import { AdaptiveConcurrency } from './adaptive-concurrency.ts';
 import { BackendTls, backendAlpn } from './backend-tls.ts';
 import { PeakLatency } from './balance/peak-ewma.ts';
@@ -69,8 +68,6 @@ export class Cluster {
   hash: RequestHash | null = null;
   /** What the breaker takes for an error. */
   breakerErrors: BreakerErrors;
-  /** Metric series of its requests, by who answered; filled by session/story. */
-  readonly series: Map<string, RequestSeries> = new Map<string, RequestSeries>();
   private backendTls: BackendTls | null;
   private readonly outlier: OutlierDetector;
   private picker: Picker<Endpoint>;

@@ -51,11 +51,16 @@ describe('a PERMISSIVE port', () => {
     expect(await principalSeen(weft, [alpn])).toContain('URI=spiffe://cluster.local/ns/default/sa/friend');
   });
 
+  test('names the application to itself for a caller of HTTP/1.0 that names nobody', async () => {
+    const answer = await ask(weft.ports.inbound, 'GET / HTTP/1.0\r\n\r\n');
+    expect(JSON.parse(answer.body.toString()).headers.host).toBe(`127.0.0.1:${app.port}`);
+  });
+
   test('says in its metrics which requests were verified', async () => {
     const requests = (policy: string): Promise<number> =>
       weft.metric('istio_requests_total', 'reporter="destination"', `connection_security_policy="${policy}"`);
     expect(await requests('mutual_tls')).toBe(2);
-    expect(await requests('none')).toBe(1);
+    expect(await requests('none')).toBe(2);
   });
 });
 

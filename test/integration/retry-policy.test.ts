@@ -266,6 +266,39 @@ test('a mirror sees the request, body included, and its troubles reach nobody', 
   expect(bodies.toSorted()).toEqual([0, 1, 2, 3, 4].map((i) => `body ${i}`));
 });
 
+test("a backend's mirror sees what goes to that backend, and nothing else", async () => {
+  [first.behaviour, second.behaviour] = [text('good'), text('copied')];
+  const mirror = { type: 'RequestMirror', requestMirror: { backendRef: { name: 's16-shadow', port: 80 } } };
+  const refs = [
+    { name: 's16', port: 80, filters: [mirror] },
+    { name: 's16-other', port: 80 },
+  ];
+  await mesh.apply(weft, 'caller', [
+    ...plain({ name: 's16', endpoints: [first.port] }),
+    ...plain({ name: 's16-other', endpoints: [first.port] }),
+    ...plain({ name: 's16-shadow', endpoints: [second.port] }),
+    route('s16', { backendRefs: refs }),
+  ]);
+  const before = second.requests.length;
+  for (let i = 0; i < 40; i++) expect((await ask(weft.ports.outbound, get('s16'))).status).toBe(200);
+  await eventually('some are copied', () => second.requests.length - before >= 5 || undefined);
+  expect(second.requests.length - before).toBeLessThan(40);
+});
+
+test('what is answered on the spot counts for the Service that was asked, whichever was asked first', async () => {
+  const redirect = { filters: [{ type: 'RequestRedirect', requestRedirect: { port: 8443 } }], backendRefs: [] };
+  const names = ['s17', 's18'];
+  await mesh.apply(
+    weft,
+    'caller',
+    names.flatMap((name) => [...plain({ name, endpoints: [first.port] }), route(name, redirect)]),
+  );
+  for (const host of ['s17', 's17:999', 's18', 's18']) await ask(weft.ports.outbound, get(host));
+  const counted = (name: string, code: number): Promise<number> =>
+    weft.metric('istio_requests_total', `response_code="${code}"`, `destination_service_name="${name}"`);
+  expect([await counted('s17', 302), await counted('s18', 302), await counted('unknown', 404)]).toEqual([1, 2, 1]);
+});
+
 test('a connection that is as old as policy allows takes no further request', async () => {
   const app = mesh.own(await startBackend(slow(20, fixed(1))));
   await mesh.apply(weft, 'caller', [

@@ -109,6 +109,14 @@ describe.each([
     expect(seen.headers['x-forwarded-client-cert']).toContain(`By=${idOf('catalog')}`);
   });
 
+  test('a caller of HTTP/1.0 that names nobody reaches the Service whose address it called', async () => {
+    const send = 'GET / HTTP/1.0\r\n\r\n';
+    const answer = await storefront.do('tcp', { host: CATALOG[family], port: 80, send, open: true });
+    expect(answer).toMatch(/^HTTP\/1\.[01] 200 /);
+    expect(answer).toContain('"pod":"catalog"');
+    expect(answer).toContain('"host":"catalog.default.svc.cluster.local"');
+  });
+
   test('inbound is delivered to the address and port it was sent to, from an address that tells it', async () => {
     const seen = await storefront.seen(addressOf(catalog), 8080);
     expect(plain(seen.remoteAddress)).toBe(deliveredFrom);

@@ -58,8 +58,8 @@ export interface LoadResult {
 export interface Operations {
   serve(options: Serve): Promise<null>;
   get(call: Call): Promise<Answer>;
-  /** Sends, ends its side, and answers what came until the end. */
-  tcp(call: Call & { readonly send: string }): Promise<string>;
+  /** Sends, ends its side unless `open`, and answers what came until the end. */
+  tcp(call: Call & { readonly send: string; readonly open?: boolean }): Promise<string>;
   /** Sends nothing first, and answers the first bytes that come. */
   listenFirst(call: Call): Promise<string>;
   /** A request over the application's own TLS; answers the subject of the server's certificate and the body. */
@@ -142,9 +142,10 @@ const operations: Operations = {
     return { status: answer.statusCode ?? 0, headers: answer.headers as Record<string, string>, text };
   },
 
-  async tcp({ send, ...call }) {
+  async tcp({ send, open = false, ...call }) {
     const socket = dial(call);
-    socket.end(send);
+    if (open) socket.write(send);
+    else socket.end(send);
     return body(socket);
   },
 

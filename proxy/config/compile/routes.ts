@@ -1,4 +1,5 @@
 /** Routes of a Service port, compiled: those that read requests, and those that only see connections. */
+import type { HttpFilter } from '../model/http-filter.ts';
 import type { HttpBackendRef, HttpMatch, HttpRoute, HttpRouteRule } from '../model/http-route.ts';
 import type { RouteRetry } from '../model/retry.ts';
 import type { Service, ServicePort } from '../model/service.ts';
@@ -81,14 +82,14 @@ export class RouteCompiler {
       retryRules: ownRetryRules(traffic, rule.retry),
       streamIdleMs: traffic.streamIdleMs,
       session: sessionOf(rule),
-      mirrors: this.mirrorsOf(route, rule),
+      mirrors: this.mirrorsOf(route, rule.filters),
       upgrades: traffic.upgrades,
     };
   }
 
   /** A mirror that leads nowhere is left out, as the API asks: the request itself is not to suffer. */
-  private mirrorsOf(route: Entry<HttpRoute>, rule: HttpRouteRule): MirrorSpec[] {
-    return rule.filters.flatMap((filter) => {
+  private mirrorsOf(route: Entry<HttpRoute>, filters: readonly HttpFilter[]): MirrorSpec[] {
+    return filters.flatMap((filter) => {
       if (filter.type !== 'RequestMirror') return [];
       const { backendRef, share } = filter.requestMirror;
       const cluster = this.clusterOf(route, backendRef);
@@ -118,6 +119,7 @@ export class RouteCompiler {
       cluster: this.clusterOf(route, ref),
       weight: ref.weight,
       filters: compileFilters(ref.filters, matches, [...path, 'filters'], (at) => route.source(at)),
+      mirrors: this.mirrorsOf(route, ref.filters),
     };
   }
 }
@@ -196,11 +198,16 @@ function rankOf(match: HttpMatchSpec): Rank {
   const { type, value } = match.path;
   return [
     PATH_TYPES.indexOf(type === 'PathPrefix' && value === '/' ? 'everything' : type),
-    match.path.type === 'PathPrefix' ? -match.path.value.length : 0,
+    type === 'PathPrefix' ? -prefixLength(value) : 0,
     match.method === null ? 1 : 0,
     -match.headers.length,
     -match.query.length,
   ];
+}
+
+/** A trailing slash of a prefix is ignored (Gateway API, PathMatchType): `/foo/` is the prefix that `/foo` is. */
+function prefixLength(value: string): number {
+  return value.endsWith('/') ? value.length - 1 : value.length;
 }
 
 function compareRanks(a: Rank, b: Rank): number {

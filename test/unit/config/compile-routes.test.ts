@@ -53,6 +53,16 @@ describe('precedence of matches', () => {
     ]);
   });
 
+  it('ignores a trailing slash of a prefix', () => {
+    const matches = '{path: {value: /foo/}}, {path: {value: /foo}, method: GET}, {path: {value: /fo}}';
+    const routed = route('r', `{parentRefs: [${PARENT_A}], rules: [{matches: [${matches}]}]}`);
+    expect(order(snapshotOf(service('a') + routed))).toEqual([
+      'PathPrefix /foo GET → shop/r/0',
+      'PathPrefix /foo/  → shop/r/0',
+      'PathPrefix /fo  → shop/r/0',
+    ]);
+  });
+
   it('puts regular expressions after all prefixes, whatever their length', () => {
     const matches =
       '{path: {type: RegularExpression, value: "/long/.*"}}, {path: {value: /}}, {path: {type: RegularExpression, value: "/.*"}, method: GET}';
@@ -237,6 +247,16 @@ describe('a RequestMirror', () => {
     ['a fraction of a hundred', '{backendRef: {name: shadow, port: 80}, fraction: {numerator: 3}}', 0.03],
   ])('copies %s', (_case, filter, share) => {
     expect(mirrors(filter)).toEqual([{ cluster: 'shop/shadow:80', share }]);
+  });
+
+  it('of a backend copies what goes to that backend', () => {
+    const mirror = '{type: RequestMirror, requestMirror: {backendRef: {name: shadow, port: 80}, percent: 50}}';
+    const refs = `[{name: a, port: 80, filters: [${mirror}]}, {name: b, port: 80}]`;
+    const rules = `{parentRefs: [${PARENT_A}], rules: [{backendRefs: ${refs}}]}`;
+    const snapshot = snapshotOf(service('a') + service('b') + service('shadow') + route('r', rules));
+    const [rule] = port(snapshot, 'a').rules;
+    expect(rule?.mirrors).toEqual([]);
+    expect(rule?.backends.map(({ mirrors }) => mirrors)).toEqual([[{ cluster: 'shop/shadow:80', share: 0.5 }], []]);
   });
 
   it('copies nothing by a share of zero, or to a Service that is not there', () => {

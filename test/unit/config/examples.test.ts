@@ -63,8 +63,8 @@ describe('the example policies', () => {
       'shop/catalog/everybody',
     ]);
     expect(port?.rules[1]?.backends).toEqual([
-      { cluster: 'shop/catalog-v1:80', weight: 90, filters: [] },
-      { cluster: 'shop/catalog-v2:80', weight: 10, filters: [] },
+      { cluster: 'shop/catalog-v1:80', weight: 90, filters: [], mirrors: [] },
+      { cluster: 'shop/catalog-v2:80', weight: 10, filters: [], mirrors: [] },
     ]);
   });
 
