@@ -46,6 +46,8 @@ export class Forward implements StreamWaiter {
   private readonly head: RequestHead;
   readonly attemptTimeoutMs: number;
   private readonly maxRetries: number;
+  /** The own application: there is no other endpoint, and the callers' sidecars try again themselves. */
+  private readonly alone: boolean;
   private readonly policy: RetryPolicy;
   /** Answers are looked into for a gRPC status that may be retried. */
   private readonly readsGrpc: boolean;
@@ -81,6 +83,7 @@ export class Forward implements StreamWaiter {
     this.attemptTimeoutMs = attemptTimeoutMs;
     // What is an attempt of another sidecar's already is not multiplied by ours.
     this.maxRetries = head.attempt > 1 ? 0 : rules.retries;
+    this.alone = room.direction === 'inbound';
     this.policy = retryPolicy;
     this.readsGrpc = retryPolicy.readsGrpc && isGrpc(head);
     this.attemptDeadline =
@@ -201,14 +204,10 @@ export class Forward implements StreamWaiter {
   }
 
   onFailure(failure: Failure, detail: string): void {
+    // What a fresh connection met is no race for a pooled one: the application would do the same again.
+    const final = this.headAt >= 0 || (this.alone && this.stream?.fresh === true);
     this.stream = null;
-    if (this.headAt >= 0) {
-      this.attemptEnded(failure);
-      this.settle(this.cluster.breakerErrors.outcomeOf(failure));
-      this.host.onFailed(failure, detail);
-      return;
-    }
-    this.attemptFailed(failure, detail);
+    this.attemptFailed(failure, detail, final);
   }
 
   onCongested(): void {
@@ -323,9 +322,9 @@ export class Forward implements StreamWaiter {
     waiting?.cancel();
   }
 
-  private attemptFailed(failure: Failure, detail: string): void {
+  private attemptFailed(failure: Failure, detail: string, final = false): void {
     if (this.settled) return;
-    const follows = mayFollow(failure, this.sent, this.head, this.policy);
+    const follows = !final && mayFollow(failure, this.sent, this.head, this.policy);
     if (this.hedge?.running === true || (follows && this.mayTryAgain())) {
       this.retry(failure, 0);
       return;

@@ -127,6 +127,18 @@ test('what a peer sidecar answers while its application is down is retried at an
   expect(await down.metric('weft_refusals_total', 'word="connect_refused"')).toBeGreaterThan(0);
 });
 
+test('an application that resets everything sees no more than the budget of one sidecar, whatever is between', async () => {
+  const resetting = mesh.own(await startBackend(reset));
+  const callee = await mesh.start({ account: 'resetting', app: resetting.port });
+  await mesh.apply(weft, 'caller', meshed({ name: 'svc20', endpoints: [callee.ports.inbound] }));
+  const start = performance.now();
+  const asked = 200;
+  for (let i = 0; i < asked; i++) expect((await ask(weft.ports.outbound, get('svc20'))).status).toBe(502);
+  // 20 % of the requests, and 10 in each second that has begun.
+  const seconds = Math.ceil((performance.now() - start) / 1000) + 1;
+  expect(resetting.requests.length).toBeLessThanOrEqual(asked * 1.2 + 10 * seconds);
+});
+
 test('a local answer that only an unverified upstream claims is passed on as it is', async () => {
   await using liar = await startRawBackend((socket) => {
     socket.write(
