@@ -8,7 +8,7 @@ import { parseObject } from '../../shared/json.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 import type { Container, PodMetadata, PodSpec, PodTemplate, Texts } from './pod.ts';
 import { type AppProbe, type AppProbes, redirectProbes, restoreProbes } from './probes.ts';
-import { type InjectDefaults, type PodSettings, settingsOf, wish } from './settings.ts';
+import { type InjectDefaults, oversized, type PodSettings, settingsOf, wish } from './settings.ts';
 import {
   fromCa,
   graceOf,
@@ -52,6 +52,8 @@ export type Injection =
 
 /** Applied to an injected pod it makes it anew. Each error stands at its field or annotation of the pod. */
 export function injectPod(given: PodTemplate, defaults: InjectDefaults): Result<Injection, Complaint[]> {
+  const large = oversized(given.metadata?.annotations ?? {});
+  if (large !== null) return err([large]);
   const template = ejectPod(given);
   const { labels, annotations } = textsOf(template);
   const refusal = refusalOf(template, labels, annotations);

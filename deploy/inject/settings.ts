@@ -75,6 +75,10 @@ const SETTINGS: readonly Setting[] = [
 ];
 
 const PREFIX = 'weft.dev/';
+/** Nobody mends more at once, and each costs a search for the name that was meant: a webhook answers others meanwhile. */
+const MAX_UNKNOWN = 10;
+/** Kubernetes' own bound (apimachinery, TotalAnnotationSizeLimitB): names and values together. */
+const MAX_ANNOTATION_BYTES = 256 * 1024;
 /** What others read or write under the prefix on pods: `weft init`, and injection itself. */
 const OTHERS = [
   'includeOutboundIPRanges',
@@ -88,9 +92,18 @@ const OTHERS = [
   'trust-bundle',
 ];
 
-/** Every annotation that is wrong, in its place in the pod. */
+/** null, or what the API server would say of the pod anyway: looked at before anything is read from annotations. */
+export function oversized(annotations: Texts): Complaint | null {
+  let bytes = 0;
+  for (const [name, value] of Object.entries(annotations)) bytes += Buffer.byteLength(name) + Buffer.byteLength(value);
+  if (bytes <= MAX_ANNOTATION_BYTES) return null;
+  const message = `are ${bytes} bytes, but Kubernetes takes at most ${MAX_ANNOTATION_BYTES}`;
+  return { path: ['metadata', 'annotations'], message, advice: '', at: 'key' };
+}
+
+/** The annotations that are wrong, in their place in the pod; of many that nobody knows, the first. */
 export function settingsOf(defaults: InjectDefaults, annotations: Texts): Result<PodSettings, Complaint[]> {
-  const problems = Object.keys(annotations).filter(isUnknown).map(unknown);
+  const problems = unknowns(Object.keys(annotations).filter(isUnknown));
   const said = (name: string): string | undefined => {
     const setting = SETTINGS.find((each) => each.name === name) as Setting;
     const written = [PREFIX + name, setting.twin ?? ''].find((key) => annotations[key] !== undefined);
@@ -140,9 +153,14 @@ function isUnknown(annotation: string): boolean {
   return !OTHERS.includes(name) && !SETTINGS.some((setting) => setting.name === name);
 }
 
-function unknown(annotation: string): Complaint {
+function unknowns(annotations: readonly string[]): Complaint[] {
   const names = [...SETTINGS.map(({ name }) => name), ...OTHERS].map((name) => PREFIX + name);
-  return complaint(annotation, 'key', 'unknown annotation', suggest(annotation, names));
+  const complaints = annotations
+    .slice(0, MAX_UNKNOWN)
+    .map((name) => complaint(name, 'key', 'unknown annotation', suggest(name, names)));
+  const more = annotations.length - complaints.length;
+  if (more === 0) return complaints;
+  return [...complaints, { path: ['metadata', 'annotations'], message: `and ${more} more`, advice: '', at: 'key' }];
 }
 
 function complaint(annotation: string, at: Complaint['at'], message: string, advice: string): Complaint {
