@@ -52,9 +52,20 @@ interface Setting {
 }
 
 const flag: Refuse = (value) => (/^(?:true|false)$/.test(value) ? null : 'must be "true" or "false"');
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+};
 // apimachinery, resource.Quantity: a number with a unit.
-const quantity: Refuse = (value) =>
-  /^[0-9]+(?:\.[0-9]+)?(?:m|k|M|G|T|Ki|Mi|Gi|Ti)?$/.test(value) ? null : 'must be a quantity such as 100m or 128Mi';
+const QUANTITY = /^([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/;
+const quantity: Refuse = (value) => (QUANTITY.test(value) ? null : 'must be a quantity such as 100m or 128Mi');
 const objectName: Refuse = (value) =>
   /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/.test(value) ? null : 'must be the name of an object';
 const image: Refuse = (value) => (/^[^\s]{1,500}$/.test(value) ? null : 'must be an image');
@@ -105,16 +116,21 @@ export function oversized(annotations: Texts): Complaint | null {
 export function settingsOf(defaults: InjectDefaults, annotations: Texts): Result<PodSettings, Complaint[]> {
   const problems = unknowns(Object.keys(annotations).filter(isUnknown));
   const said = (name: string): string | undefined => {
-    const setting = SETTINGS.find((each) => each.name === name) as Setting;
-    const written = [PREFIX + name, setting.twin ?? ''].find((key) => annotations[key] !== undefined);
+    const setting = settingOf(name);
+    const written = writtenAs(setting, annotations);
     if (written === undefined) return undefined;
     const value = annotations[written] as string;
     const wrong = setting.refuse(value);
     if (wrong !== null) problems.push(complaint(written, 'value', `is "${value}", but ${wrong}`, ''));
     return value;
   };
-  const limits = { memory: said('memory-limit') ?? MEMORY_LIMIT };
-  const cpuLimit = said('cpu-limit');
+  const cpu = pairOf(said('cpu'), CPU_REQUEST, said('cpu-limit'), undefined);
+  const memory = pairOf(said('memory'), MEMORY_REQUEST, said('memory-limit'), MEMORY_LIMIT);
+  for (const [name, { request, limit }] of Object.entries({ cpu, memory })) {
+    if (limit === undefined || !isMore(request, limit)) continue;
+    const written = writtenAs(settingOf(`${name}-limit`), annotations) as string;
+    problems.push(complaint(written, 'value', `is "${limit}", but the request is "${request}", which is more`, ''));
+  }
   const settings: PodSettings = {
     image: said('image') ?? defaults.image,
     initImage: said('init-image') ?? defaults.initImage,
@@ -126,11 +142,43 @@ export function settingsOf(defaults: InjectDefaults, annotations: Texts): Result
     rewriteProbes: said('rewrite-probes') !== 'false',
     mergeMetrics: said('merge-metrics') !== 'false',
     resources: {
-      requests: { cpu: said('cpu') ?? CPU_REQUEST, memory: said('memory') ?? MEMORY_REQUEST },
-      limits: cpuLimit === undefined ? limits : { cpu: cpuLimit, ...limits },
+      requests: { cpu: cpu.request, memory: memory.request },
+      limits: { ...(cpu.limit === undefined ? {} : { cpu: cpu.limit }), memory: memory.limit },
     },
   };
   return problems.length === 0 ? ok(settings) : err(problems);
+}
+
+/** The API server takes no request above its limit: of the two, what nobody wrote goes by what somebody did. */
+function pairOf<Limit extends string | undefined>(
+  request: string | undefined,
+  usualRequest: string,
+  limit: string | undefined,
+  usualLimit: Limit,
+): { readonly request: string; readonly limit: string | Limit } {
+  if (limit !== undefined) return { request: request ?? (isMore(usualRequest, limit) ? limit : usualRequest), limit };
+  if (request === undefined) return { request: usualRequest, limit: usualLimit };
+  return { request, limit: usualLimit !== undefined && isMore(request, usualLimit) ? request : usualLimit };
+}
+
+/** False where one is no quantity, which has been said already. */
+function isMore(a: string, b: string): boolean {
+  return amount(a) > amount(b);
+}
+
+function amount(text: string): number {
+  const [, digits, unit = ''] = QUANTITY.exec(text) ?? [];
+  // Divided, 70m is the very number that 0.07 is; times 0.001 it need not be.
+  return unit === 'm' ? Number(digits) / 1000 : Number(digits) * (UNITS[unit] as number);
+}
+
+function settingOf(name: string): Setting {
+  return SETTINGS.find((each) => each.name === name) as Setting;
+}
+
+/** Under which name the pod says it: ours counts more than Istio's. */
+function writtenAs({ name, twin }: Setting, annotations: Texts): string | undefined {
+  return [PREFIX + name, twin ?? ''].find((key) => annotations[key] !== undefined);
 }
 
 /** Whether the pod itself says that it wants a sidecar: labels before annotations, our name before Istio's. */

@@ -50,6 +50,48 @@ describe('annotations without end', () => {
   });
 });
 
+describe('requests and limits', () => {
+  test.each([
+    ['nothing', {}, { cpu: '50m', memory: '128Mi' }, { memory: '512Mi' }],
+    ['a request above the usual limit', { 'weft.dev/memory': '1Gi' }, { memory: '1Gi' }, { memory: '1Gi' }],
+    ['the same as Istio says it', { 'sidecar.istio.io/proxyMemory': '1Gi' }, { memory: '1Gi' }, { memory: '1Gi' }],
+    ['one in another unit', { 'weft.dev/memory': '600M' }, { memory: '600M' }, { memory: '600M' }],
+    ['a request below the usual limit', { 'weft.dev/memory': '512000k' }, { memory: '512000k' }, { memory: '512Mi' }],
+    ['a limit below the usual request', { 'weft.dev/memory-limit': '64Mi' }, { memory: '64Mi' }, { memory: '64Mi' }],
+    ['a CPU request, which has no usual limit', { 'weft.dev/cpu': '3' }, { cpu: '3' }, { memory: '512Mi' }],
+    ['a CPU limit below the usual request', { 'weft.dev/cpu-limit': '0.02' }, { cpu: '0.02' }, { cpu: '0.02' }],
+    [
+      'both alike in different units',
+      { 'weft.dev/cpu': '0.035', 'weft.dev/cpu-limit': '35m' },
+      { cpu: '0.035' },
+      { cpu: '35m' },
+    ],
+  ])('%s gives what the API server takes', (_case, annotations, requests, limits) => {
+    const result = injectPod(pod(annotations), DEFAULTS);
+    if (!result.ok || result.value.kind !== 'injected') throw new Error(JSON.stringify(result));
+    for (const container of result.value.template.spec.initContainers ?? []) {
+      expect(container['resources']).toMatchObject({ requests, limits });
+    }
+  });
+
+  test.each([
+    [
+      { 'weft.dev/memory': '1Gi', 'sidecar.istio.io/proxyMemoryLimit': '1G' },
+      'metadata.annotations["sidecar.istio.io/proxyMemoryLimit"]: is "1G", but the request is "1Gi", which is more',
+    ],
+    [
+      { 'weft.dev/cpu': '1', 'weft.dev/cpu-limit': '999m' },
+      'metadata.annotations["weft.dev/cpu-limit"]: is "999m", but the request is "1", which is more',
+    ],
+    [
+      { 'weft.dev/cpu': '1', 'weft.dev/cpu-limit': 'x' },
+      'metadata.annotations["weft.dev/cpu-limit"]: is "x", but must be a quantity such as 100m or 128Mi',
+    ],
+  ])('a limit below what is asked for is refused: %j', (annotations, problem) => {
+    expect(problemsOf(annotations)).toEqual([problem]);
+  });
+});
+
 function refusal(object: object): string {
   const request = { uid: 'u', kind: { group: '', version: 'v1', kind: 'Pod' }, operation: 'CREATE', object };
   const reviewed = review(
