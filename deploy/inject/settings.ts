@@ -72,7 +72,8 @@ const image: Refuse = (value) => (/^[^\s]{1,500}$/.test(value) ? null : 'must be
 
 const SETTINGS: readonly Setting[] = [
   { name: 'inject', twin: 'sidecar.istio.io/inject', refuse: flag },
-  { name: 'image', twin: 'sidecar.istio.io/proxyImage', refuse: image },
+  // sidecar.istio.io/proxyImage is no twin: it names an image with Envoy in it.
+  { name: 'image', refuse: image },
   { name: 'init-image', refuse: image },
   { name: 'native-sidecar', twin: 'sidecar.istio.io/nativeSidecar', refuse: flag },
   { name: 'certificates', refuse: objectName },

@@ -50,6 +50,15 @@ describe('annotations without end', () => {
   });
 });
 
+test("the image that Istio's annotation names is Envoy's, and not the sidecar's", () => {
+  const result = injectPod(pod({ 'sidecar.istio.io/proxyImage': 'istio/proxyv2:1.30' }), DEFAULTS);
+  if (!result.ok || result.value.kind !== 'injected') throw new Error(JSON.stringify(result));
+  expect(result.value.template.spec.initContainers?.map((each) => each['image'])).toEqual([
+    DEFAULTS.initImage,
+    DEFAULTS.image,
+  ]);
+});
+
 describe('requests and limits', () => {
   test.each([
     ['nothing', {}, { cpu: '50m', memory: '128Mi' }, { memory: '512Mi' }],
