@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { Complaint } from '../../proxy/config/wording.ts';
-import { parseObject } from '../../shared/json.ts';
+import { isObject, parseObject } from '../../shared/json.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 import type { Container, PodMetadata, PodSpec, PodTemplate, Texts } from './pod.ts';
 import { type AppProbe, type AppProbes, redirectProbes, restoreProbes } from './probes.ts';
@@ -188,10 +188,18 @@ function refusalOf({ spec }: PodTemplate, labels: Texts, annotations: Texts): st
   const wished = wish(labels, annotations);
   if (wished?.wanted === false) return wished.by;
   if (spec.hostNetwork === true) return 'hostNetwork: the node has no redirect of its own';
+  if (isForWindows(spec)) return 'Windows: weft and its redirect need Linux';
   const foreign = [...(spec.initContainers ?? []), ...spec.containers].find(({ name }) =>
     ['istio-proxy', 'linkerd-proxy', 'envoy-sidecar', 'consul-dataplane'].includes(name),
   );
   return foreign === undefined ? null : `container ${foreign.name}: it is in a mesh already`;
+}
+
+/** Either way of saying it puts the pod on a node where no container of ours starts. */
+function isForWindows(spec: PodSpec): boolean {
+  const { os, nodeSelector } = spec;
+  const named = isObject(os) && os['name'] === 'windows';
+  return named || (isObject(nodeSelector) && nodeSelector['kubernetes.io/os'] === 'windows');
 }
 
 function conflictsOf(spec: PodSpec): Complaint[] {

@@ -58,6 +58,18 @@ describe('who gets a sidecar', () => {
     });
   });
 
+  test.each([{ os: { name: 'windows' } }, { nodeSelector: { 'kubernetes.io/os': 'windows' } }])(
+    'a pod for nodes with Windows is left alone even if it asks: %j',
+    (spec) => {
+      expect(injectPod(pod(spec, {}, { 'weft.dev/inject': 'true' }), DEFAULTS)).toEqual({
+        ok: true,
+        value: { kind: 'left alone', why: 'Windows: weft and its redirect need Linux' },
+      });
+      const linux = { os: { name: 'linux' }, nodeSelector: { 'kubernetes.io/os': 'linux' } };
+      expect(injectPod(pod(linux), DEFAULTS)).toMatchObject({ value: { kind: 'injected' } });
+    },
+  );
+
   test.each([
     ['a name of ours', { containers: [{ name: 'weft' }] }, 'spec.containers[0].name: is "weft", which is weft\'s own'],
     [
