@@ -146,7 +146,13 @@ function failed(streams: InjectStreams, message: string): number {
   return EXIT_FAILED;
 }
 
-/** Several files are several documents. */
+/** Several files are several documents; the line that parts them begins a line whatever the file before ends with. */
 function joined(texts: readonly string[]): string {
-  return texts.map((text, i) => (i === 0 || text.startsWith('---') ? text : `---\n${text}`)).join('');
+  return texts
+    .map((text, i) => {
+      const before = texts[i - 1];
+      const mark = before === undefined || text.startsWith('---') ? '' : '---\n';
+      return (before === undefined || /(?:^|\n)$/.test(before) ? '' : '\n') + mark + text;
+    })
+    .join('');
 }

@@ -303,6 +303,19 @@ describe('files', () => {
     expect(lines[0]).toMatch(problem);
   });
 
+  test.each([
+    ['with a last line break', 'kind: A\n', 'kind: B\n', 'kind: A\n---\nkind: B\n'],
+    ['without one', 'kind: A', 'kind: B', 'kind: A\n---\nkind: B'],
+    ['of which the second says itself where it begins', 'kind: A', '---\nkind: B\n', 'kind: A\n---\nkind: B\n'],
+    ['of which the first is empty', '', 'kind: B\n', '---\nkind: B\n'],
+  ])('files %s come out as documents of their own', (_case, first, second, joined) => {
+    const inputs = [first, second];
+    const printed: string[] = [];
+    const streams = { readInput: () => inputs.shift() ?? '', out: (out: string) => printed.push(out), err: () => {} };
+    expect(runInject(['-f', '-', '-f', '-'], streams)).toBe(0);
+    expect(printed.join('')).toBe(joined);
+  });
+
   test('what goes in by standard input comes out with a sidecar, and back', () => {
     const run = (input: string, ...args: string[]): { code: number; out: string; err: string[] } => {
       const out: string[] = [];
