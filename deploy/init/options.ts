@@ -146,7 +146,12 @@ const SWITCHES: Readonly<Record<string, string>> = {
   help: 'this text',
 };
 
-const PREFIXES = ['weft.dev/', 'traffic.sidecar.istio.io/'] as const;
+export const PREFIXES = ['weft.dev/', 'traffic.sidecar.istio.io/'] as const;
+
+/** By name after the prefix: what is wrong with a value, or null. Injection says it before a pod is made that cannot start. */
+export const REDIRECT_ANNOTATIONS: ReadonlyMap<string, Setting['refuse']> = new Map(
+  SETTINGS.flatMap(({ annotation, refuse }) => (annotation === undefined ? [] : [[annotation, refuse] as const])),
+);
 
 /** What `weft init --help` prints. */
 export function initHelp(): string {
@@ -271,7 +276,7 @@ function readAnnotations(file: string, read: (file: string) => string, problems:
     problems.push(`--annotations ${file}: cannot be read: ${codeOf(error) ?? String(error)}`);
     return new Map();
   }
-  const names = SETTINGS.flatMap(({ annotation }) => (annotation === undefined ? [] : [annotation]));
+  const names = [...REDIRECT_ANNOTATIONS.keys()];
   const ours = text.split('\n').filter((line) => {
     const name = line.split('=', 1)[0] as string;
     if (name.startsWith(PREFIXES[1]) && !names.includes(name.slice(PREFIXES[1].length)))

@@ -2,6 +2,7 @@
 import { suggest } from '../../proxy/config/near.ts';
 import type { Complaint } from '../../proxy/config/wording.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
+import { PREFIXES, REDIRECT_ANNOTATIONS } from '../init/options.ts';
 import type { Texts } from './pod.ts';
 
 export interface InjectDefaults {
@@ -86,23 +87,13 @@ const SETTINGS: readonly Setting[] = [
   { name: 'memory-limit', twin: 'sidecar.istio.io/proxyMemoryLimit', refuse: quantity },
 ];
 
-const PREFIX = 'weft.dev/';
+const [PREFIX, ISTIO_REDIRECT] = PREFIXES;
 /** Nobody mends more at once, and each costs a search for the name that was meant: a webhook answers others meanwhile. */
 const MAX_UNKNOWN = 10;
 /** Kubernetes' own bound (apimachinery, TotalAnnotationSizeLimitB): names and values together. */
 const MAX_ANNOTATION_BYTES = 256 * 1024;
 /** What others read or write under the prefix on pods: `weft init`, and injection itself. */
-const OTHERS = [
-  'includeOutboundIPRanges',
-  'excludeOutboundIPRanges',
-  'includeOutboundPorts',
-  'excludeOutboundPorts',
-  'includeInboundPorts',
-  'excludeInboundPorts',
-  'excludeInterfaces',
-  'injected',
-  'trust-bundle',
-];
+const OTHERS = [...REDIRECT_ANNOTATIONS.keys(), 'injected', 'trust-bundle'];
 
 /** null, or what the API server would say of the pod anyway: looked at before anything is read from annotations. */
 export function oversized(annotations: Texts): Complaint | null {
@@ -115,7 +106,7 @@ export function oversized(annotations: Texts): Complaint | null {
 
 /** The annotations that are wrong, in their place in the pod; of many that nobody knows, the first. */
 export function settingsOf(defaults: InjectDefaults, annotations: Texts): Result<PodSettings, Complaint[]> {
-  const problems = unknowns(Object.keys(annotations).filter(isUnknown));
+  const problems = [...unknowns(Object.keys(annotations).filter(isUnknown)), ...redirectProblems(annotations)];
   const said = (name: string): string | undefined => {
     const setting = settingOf(name);
     const written = writtenAs(setting, annotations);
@@ -196,7 +187,17 @@ export function wish(labels: Texts, annotations: Texts): { readonly wanted: bool
   return null;
 }
 
+/** What `weft init` would refuse in the pod, again and again; it reads a name of Istio's only where ours is not there. */
+function redirectProblems(annotations: Texts): Complaint[] {
+  return [...REDIRECT_ANNOTATIONS].flatMap(([name, refuse]) => {
+    const written = PREFIXES.map((prefix) => prefix + name).find((each) => annotations[each] !== undefined);
+    const wrong = written === undefined ? null : refuse(annotations[written] as string);
+    return wrong === null ? [] : [complaint(written as string, 'value', wrong, '')];
+  });
+}
+
 function isUnknown(annotation: string): boolean {
+  if (annotation.startsWith(ISTIO_REDIRECT)) return !REDIRECT_ANNOTATIONS.has(annotation.slice(ISTIO_REDIRECT.length));
   if (!annotation.startsWith(PREFIX)) return false;
   const name = annotation.slice(PREFIX.length);
   return !OTHERS.includes(name) && !SETTINGS.some((setting) => setting.name === name);
@@ -204,9 +205,12 @@ function isUnknown(annotation: string): boolean {
 
 function unknowns(annotations: readonly string[]): Complaint[] {
   const names = [...SETTINGS.map(({ name }) => name), ...OTHERS].map((name) => PREFIX + name);
-  const complaints = annotations
-    .slice(0, MAX_UNKNOWN)
-    .map((name) => complaint(name, 'key', 'unknown annotation', suggest(name, names)));
+  const complaints = annotations.slice(0, MAX_UNKNOWN).map((annotation) => {
+    if (annotation.startsWith(PREFIX))
+      return complaint(annotation, 'key', 'unknown annotation', suggest(annotation, names));
+    const advice = suggest(annotation.slice(ISTIO_REDIRECT.length), [...REDIRECT_ANNOTATIONS.keys()]);
+    return complaint(annotation, 'key', 'is not supported', advice);
+  });
   const more = annotations.length - complaints.length;
   if (more === 0) return complaints;
   return [...complaints, { path: ['metadata', 'annotations'], message: `and ${more} more`, advice: '', at: 'key' }];

@@ -59,6 +59,34 @@ test("the image that Istio's annotation names is Envoy's, and not the sidecar's"
   ]);
 });
 
+describe('annotations of the redirect', () => {
+  test.each([
+    ['traffic.sidecar.istio.io/excludeInboundPorts', '80-90', 'holds "80-90", which is no port number'],
+    [
+      'weft.dev/includeOutboundIPRanges',
+      '10.0.0.0/33',
+      'holds "10.0.0.0/33", which is no address block, e.g. 10.0.0.0/8',
+    ],
+    ['weft.dev/excludeInterfaces', 'eth 0', 'holds "eth 0", which is no network interface name'],
+    ['traffic.sidecar.istio.io/excludeInboundPort', '80', 'is not supported (did you mean excludeInboundPorts?)'],
+  ])('%s: "%s", at which weft init would fail in every start of the pod, is refused', (name, value, problem) => {
+    expect(problemsOf({ [name]: value })).toEqual([`metadata.annotations["${name}"]: ${problem}`]);
+  });
+
+  test('one that weft init has no equal of is refused with those it has', () => {
+    expect(problemsOf({ 'traffic.sidecar.istio.io/kubevirt': '' })[0]).toMatch(
+      /: is not supported \(one of includeOutboundIPRanges, .*excludeInterfaces\)$/,
+    );
+  });
+
+  test('what weft init takes passes, and so does what it does not read', () => {
+    const good = { includeInboundPorts: '*', excludeOutboundPorts: '25, 26', includeOutboundIPRanges: '' };
+    for (const [name, value] of Object.entries(good)) expect(problemsOf({ [`weft.dev/${name}`]: value })).toEqual([]);
+    const both = { 'weft.dev/excludeInboundPorts': '80', 'traffic.sidecar.istio.io/excludeInboundPorts': 'x' };
+    expect(problemsOf(both)).toEqual([]);
+  });
+});
+
 describe('requests and limits', () => {
   test.each([
     ['nothing', {}, { cpu: '50m', memory: '128Mi' }, { memory: '512Mi' }],
