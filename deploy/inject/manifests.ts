@@ -98,8 +98,9 @@ function editText(file: string, text: string, change: Change): Result<EditedText
   }
   if (problems.length > 0) return err(problems);
   const edited = applyEdits(text, edits);
-  const result = parse(edited, new LineCounter()).flatMap(placesOf);
-  const wrong = expected.findIndex((template, i) => !isDeepStrictEqual(result[i]?.value, template));
+  const result = parse(edited, new LineCounter());
+  const places = result.every(({ errors }) => errors.length === 0) ? result.flatMap(placesOf) : [];
+  const wrong = expected.findIndex((template, i) => !isDeepStrictEqual(places[i]?.value, template));
   if (wrong < 0) return ok({ text: edited, notes });
   return err([
     problemAt(0, [], 'is written in a way that cannot be changed in place; write anchors and merge keys out'),

@@ -110,12 +110,14 @@ export class Splice {
     const original = this.originals[at];
     if (original !== undefined) {
       // A value that was not written at all left no room before itself either.
-      const from = original === '' ? this.source.slice(0, start).trimEnd().length : start;
-      this.edits.push({ start: from, end, text: original });
+      this.edits.push({ start: original === '' ? this.afterKey(start) : start, end, text: original });
       return;
     }
-    if (start === end) this.edits.push({ start, end, text: this.eol + this.block(value, this.keyColumn(start) + 2) });
-    else if (isScalar(node) || isFlow(node)) this.edits.push({ start, end, text: inline(value) });
+    if (start === end) {
+      // The white space after the key stays behind the value: a comment needs it.
+      const at = this.afterKey(start);
+      this.edits.push({ start: at, end: at, text: this.eol + this.block(value, this.keyColumn(at) + 2) });
+    } else if (isScalar(node) || isFlow(node)) this.edits.push({ start, end, text: inline(value) });
     else this.edits.push({ start, end, text: this.block(value, this.columnOf(start)).trimStart() });
   }
 
@@ -197,6 +199,11 @@ export class Splice {
       .split('\n')
       .map((line) => margin + line)
       .join(this.eol);
+  }
+
+  /** Where the text before `offset` ends. */
+  private afterKey(offset: number): number {
+    return this.source.slice(0, offset).trimEnd().length;
   }
 
   /** Of the key on the line of `offset`. */
