@@ -137,10 +137,28 @@ export class Splice {
           this.edits.push({ start, end: contentEnd(items[i]), text: '' });
         }
       } else {
-        const start = this.lineStart(items[first], collection);
-        this.edits.push({ start: this.withoutLastBreak(start, items[i]), end: this.lineEnd(items[i]), text: '' });
+        this.removeLines(this.lineStart(items[first], collection), this.lineEnd(items[i]));
       }
     }
+  }
+
+  /**
+   * What was added at the end of a text without a last line break has one before itself instead. Of several removals that
+   * lie against each other there, each lends its own to the next, so the first of them gives up the one before.
+   */
+  private removeLines(start: number, end: number): void {
+    this.edits.push({ start, end, text: '' });
+    if (end < this.source.length || this.source.endsWith('\n')) return;
+    let at = this.edits.length - 1;
+    for (let before = at; before >= 0; before = this.removalBefore(at)) at = before;
+    const first = this.edits[at] as Edit;
+    if (first.start > 0) this.edits[at] = { ...first, start: first.start - this.eol.length };
+  }
+
+  /** The removal that ends where that one begins; -1 for none. */
+  private removalBefore(at: number): number {
+    const { start } = this.edits[at] as Edit;
+    return this.edits.findIndex(({ start: from, end, text }) => text === '' && end === start && from < end);
   }
 
   private insert(
@@ -236,12 +254,6 @@ export class Splice {
     if (this.source[end - 1] === '\n') return end;
     const line = this.source.indexOf('\n', end);
     return line < 0 ? this.source.length : line + 1;
-  }
-
-  /** The last line of a text without a line break at its end was added with one before itself. */
-  private withoutLastBreak(start: number, last: unknown): number {
-    const unended = this.lineEnd(last) === this.source.length && !this.source.endsWith('\n');
-    return unended && start > 0 ? start - this.eol.length : start;
   }
 }
 

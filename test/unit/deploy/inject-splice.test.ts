@@ -28,3 +28,29 @@ describe('a field with nothing but a comment', () => {
     expectThereAndBack(deployment(fields).replaceAll('\n', '\r\n'));
   });
 });
+
+describe('a text without a last line break', () => {
+  const containers = 'containers:\n  - name: a\n    image: b';
+
+  test.each([
+    ['that gets volumes and then metadata', `kind: Pod\nspec:\n  ${containers}`],
+    ['that gets metadata alone', 'kind: Pod\nspec: { containers: [{ name: a }] }'],
+    ['that gets volumes alone', `kind: Pod\nmetadata:\n  name: p\nspec:\n  ${containers}`],
+    ['that gets an item and then metadata', `kind: Pod\nspec:\n  ${containers}\n  volumes:\n  - {name: x}`],
+    ['that ends with an empty list', `kind: Pod\nspec:\n  ${containers}\n  volumes:`],
+    ['that ends with a comment', `kind: Pod\nspec:\n  ${containers} # x`],
+    ['that ends with a line of comment', `kind: Pod\nspec:\n  ${containers}\n# x`],
+    ['that ends with a probe', `kind: Pod\nspec:\n  ${containers}\n    livenessProbe: {tcpSocket: {port: 80}}`],
+    [
+      'whose template is inside',
+      'kind: Deployment\nspec:\n  template:\n    spec:\n      containers:\n      - name: a\n        image: b',
+    ],
+    ['of two documents', `kind: Pod\nspec:\n  ${containers}\n---\nkind: Pod\nspec:\n  ${containers}`],
+  ])('%s is byte for byte what it was', (_case, text) => {
+    for (const native of [true, false]) {
+      expectThereAndBack(text, native);
+      expectThereAndBack(text.replaceAll('\n', '\r\n'), native);
+      expectThereAndBack(`${text}\n`, native);
+    }
+  });
+});
