@@ -1,5 +1,6 @@
 /** When one match takes every request that another would. */
 import type { HttpMatchSpec, NameMatchSpec } from '../config/snapshot.ts';
+import { withoutTrailingSlash } from '../policy/path-prefix.ts';
 
 /** True only where it is certain; regular expressions are compared by their text. */
 export function covers(wide: HttpMatchSpec, narrow: HttpMatchSpec): boolean {
@@ -15,8 +16,7 @@ function coversPath(wide: HttpMatchSpec['path'], narrow: HttpMatchSpec['path']):
   if (wide.type !== 'PathPrefix') return wide.type === narrow.type && wide.value === narrow.value;
   if (wide.value === '/') return true;
   if (narrow.type === 'RegularExpression') return false;
-  // Gateway API compares prefixes element by element; a trailing slash says nothing.
-  const prefix = wide.value.endsWith('/') ? wide.value.slice(0, -1) : wide.value;
+  const prefix = withoutTrailingSlash(wide.value);
   return narrow.value === prefix || narrow.value.startsWith(`${prefix}/`);
 }
 

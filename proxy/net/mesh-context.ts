@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext, createServer, type SecureContext, type Server, type TlsOptions } from 'node:tls';
 import type { Identity } from '../../certs/identity.ts';
-import { certificatesIn } from './mesh-trust.ts';
+import { certificatesOf } from '../../certs/identity-pem.ts';
 import { contextOf, sendNoMoreThanOwn, sendTickets } from './openssl-context.ts';
 
 /** For dials. */
@@ -40,5 +40,5 @@ function materialOf({ certificateChain: cert, privateKey: key, trustBundle: ca, 
  */
 function needsNoChain({ certificateChain, trustBundle }: Identity): boolean {
   const leaf = new X509Certificate(certificateChain);
-  return certificatesIn(trustBundle).some((root) => root.checkIssued(root) && leaf.checkIssued(root));
+  return (certificatesOf(trustBundle) ?? []).some((root) => root.checkIssued(root) && leaf.checkIssued(root));
 }

@@ -2,9 +2,10 @@
  * What an identity's trust bundle and revocation lists mean for connections that are open: those whose peer came by a
  * root that is gone, or was revoked, are ended; all others live on.
  */
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Identity } from '../../certs/identity.ts';
+import { certificatesOf } from '../../certs/identity-pem.ts';
 import { Revocations } from '../../certs/verify-revocation.ts';
 
 /** Leaf, intermediates and root, as certs/verify allows. */
@@ -15,7 +16,7 @@ export class MeshTrust {
   private readonly revocations: Revocations;
 
   constructor({ trustBundle, revocationLists }: Pick<Identity, 'trustBundle' | 'revocationLists'>) {
-    this.roots = certificatesIn(trustBundle);
+    this.roots = certificatesOf(trustBundle) ?? [];
     this.revocations = new Revocations(revocationLists);
   }
 
@@ -39,10 +40,4 @@ export class MeshTrust {
     }
     return false;
   }
-}
-
-/** Every certificate of a PEM text, in order. */
-export function certificatesIn(pem: string): X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => new X509Certificate(block));
 }

@@ -2,6 +2,8 @@
  * How RequestRedirect and URLRewrite change a path (Gateway API v1, HTTPPathModifier). The query stays as it came.
  */
 
+import { withoutTrailingSlash } from './path-prefix.ts';
+
 export type PathChangeConfig =
   | { readonly type: 'ReplaceFullPath'; readonly value: string }
   /** `prefix` is the PathPrefix of the rule's one match, which the Gateway API demands for this type. */
@@ -28,8 +30,4 @@ export class PathChange {
     const changed = this.replacement + path.slice(this.prefixLength);
     return changed.startsWith('/') ? changed : `/${changed}`;
   }
-}
-
-function withoutTrailingSlash(path: string): string {
-  return path.endsWith('/') ? path.slice(0, -1) : path;
 }

@@ -8,6 +8,7 @@
  */
 import type { Fields } from '../http/message.ts';
 import { compileExpression, type Expression } from './expression.ts';
+import { withoutTrailingSlash } from './path-prefix.ts';
 import { parseQuery } from './query.ts';
 
 /** A header or query parameter that must be there with this value, or one that the expression matches whole. Header names lower case. */
@@ -118,7 +119,7 @@ export class RouteTable<R> {
   private candidatesOf(path: RouteMatch['path']): Candidate<R>[] {
     if (path.type === 'Exact') return listOf(this.exact, path.value);
     if (path.type === 'AnyService') return listOf(this.methods, path.value);
-    const key = path.value.endsWith('/') ? path.value.slice(0, -1) : path.value;
+    const key = withoutTrailingSlash(path.value);
     this.longestPrefix = Math.max(this.longestPrefix, key.length);
     return key === '' ? this.root : listOf(this.prefixes, key);
   }

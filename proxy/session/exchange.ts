@@ -12,7 +12,7 @@ import { chooseBackend } from '../policy/choice.ts';
 import { stampForwarding } from '../policy/forwarding-fields.ts';
 import type { LocalAnswer } from '../policy/policy.ts';
 import type { PolicyWaiter } from '../policy/runner.ts';
-import { type RequestRecord, UNKNOWN_SERVICE } from '../telemetry/record.ts';
+import type { RequestRecord } from '../telemetry/record.ts';
 import { clientSpan, serverSpan } from '../telemetry/span.ts';
 import type { Cluster } from '../upstream/cluster.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
@@ -353,12 +353,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
     const series =
       caller.direction === 'inbound'
         ? story.inboundSeries(caller.principal, protocol)
-        : story.outboundSeries(
-            this.destination?.series ?? room.unplaced,
-            this.destination?.service ?? UNKNOWN_SERVICE,
-            forward === null ? '' : forward.principal,
-            protocol,
-          );
+        : story.outboundSeries(this.destination ?? room.unplaced, forward === null ? '' : forward.principal, protocol);
     const flag = this.failure === null ? '-' : this.failure.flag;
     series.record(this.status, flag, this.grpcStatus, now - this.startedAt, this.requestBytes, this.responseBytes);
     if (story.log !== null) story.log.request(this.record(now));

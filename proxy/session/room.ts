@@ -6,11 +6,10 @@ import type { HostPort } from '../../shared/address.ts';
 import type { LinkedSnapshot } from '../config/link.ts';
 import type { Draining } from '../net/drain.ts';
 import type { IoThread } from '../net/io-thread.ts';
-import type { RequestSeries } from '../telemetry/metrics.ts';
-import type { Direction } from '../telemetry/record.ts';
+import { type Direction, UNKNOWN_SERVICE } from '../telemetry/record.ts';
 import { ReplayMemory } from './replay.ts';
 import type { Resolver } from './resolve.ts';
-import type { Story } from './story.ts';
+import type { Counted, Story } from './story.ts';
 
 export interface Closable {
   /** Ends at once. */
@@ -50,8 +49,8 @@ export class Room implements Draining {
   readonly tunnels: Set<Reporting> = new Set<Reporting>();
   /** Requests that were answered with 101: their sessions are tunnels now. */
   readonly upgraded: Set<Judged> = new Set<Judged>();
-  /** Series of requests whose destination is not known. */
-  readonly unplaced: Map<string, RequestSeries> = new Map<string, RequestSeries>();
+  /** What requests are counted for whose destination is not known. */
+  readonly unplaced: Counted = { service: UNKNOWN_SERVICE, series: new Map() };
   /** Monotonic time at which a connection was last accepted or a request last ended. */
   lastBusyAt: number;
 

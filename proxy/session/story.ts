@@ -29,6 +29,13 @@ export interface StoryOutlets {
   notice(level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, unknown>>): void;
 }
 
+/** What requests are counted for: a destination, or what stands for those that have none. */
+export interface Counted {
+  readonly service: ServiceLabels;
+  /** By who answered; filled here. */
+  readonly series: Map<string, RequestSeries>;
+}
+
 export class Story {
   readonly metrics: Metrics;
   /** null while the access log is off. */
@@ -71,13 +78,8 @@ export class Story {
     return series;
   }
 
-  /** The series of requests to this Service, answered by this identity (`''`: none verified). */
-  outboundSeries(
-    known: Map<string, RequestSeries>,
-    service: ServiceLabels,
-    principal: string,
-    protocol: 'http' | 'grpc',
-  ): RequestSeries {
+  /** The series of requests to this destination's Service, answered by this identity (`''`: none verified). */
+  outboundSeries({ service, series: known }: Counted, principal: string, protocol: 'http' | 'grpc'): RequestSeries {
     const key = protocol === 'grpc' ? `${principal} grpc` : principal;
     let series = known.get(key);
     if (series === undefined) {

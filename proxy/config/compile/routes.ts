@@ -1,4 +1,5 @@
 /** Routes of a Service port, compiled: those that read requests, and those that only see connections. */
+import { withoutTrailingSlash } from '../../policy/path-prefix.ts';
 import type { HttpFilter } from '../model/http-filter.ts';
 import type { HttpBackendRef, HttpMatch, HttpRoute, HttpRouteRule } from '../model/http-route.ts';
 import type { RouteRetry } from '../model/retry.ts';
@@ -198,16 +199,11 @@ function rankOf(match: HttpMatchSpec): Rank {
   const { type, value } = match.path;
   return [
     PATH_TYPES.indexOf(type === 'PathPrefix' && value === '/' ? 'everything' : type),
-    type === 'PathPrefix' ? -prefixLength(value) : 0,
+    type === 'PathPrefix' ? -withoutTrailingSlash(value).length : 0,
     match.method === null ? 1 : 0,
     -match.headers.length,
     -match.query.length,
   ];
-}
-
-/** A trailing slash of a prefix is ignored (Gateway API, PathMatchType): `/foo/` is the prefix that `/foo` is. */
-function prefixLength(value: string): number {
-  return value.endsWith('/') ? value.length - 1 : value.length;
 }
 
 function compareRanks(a: Rank, b: Rank): number {
