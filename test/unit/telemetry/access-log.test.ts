@@ -129,12 +129,12 @@ describe('a batch of lines', () => {
 
   test('goes at once when it is large, and no line is lost or doubled', () => {
     const { log, clock, posted } = open('json');
-    for (let at = 0; at < 1000; at++) log.request({ ...requestRecord, attempts: at });
+    for (let at = 0; at < 4000; at++) log.request({ ...requestRecord, attempts: at });
     expect(posted.length).toBeGreaterThan(1);
     clock.advance(100);
     const lines = posted.join('').trimEnd().split('\n');
-    expect(lines.map((line) => (JSON.parse(line) as { attempts: number }).attempts)).toEqual([...Array(1000).keys()]);
-    for (const batch of posted) expect(batch.length).toBeLessThanOrEqual(256 * 1024);
+    expect(lines.map((line) => (JSON.parse(line) as { attempts: number }).attempts)).toEqual([...Array(4000).keys()]);
+    for (const batch of posted) expect(batch.length).toBeLessThanOrEqual(1024 * 1024);
   });
 
   test('is written into the memory of one that was given back, and into no other memory', () => {
