@@ -232,10 +232,17 @@ class DataThread {
 
   private stop(): void {
     for (const server of this.servers) server.close();
-    for (const room of [this.inbound, this.outbound]) room.destroyAll();
-    this.story.flush();
-    // Ends this thread alone: what is pooled, lingers or shakes hands must not hold up the end. Posted messages arrive.
-    process.exit();
+    const { inbound: ours, outbound: theirs, io } = this;
+    for (const room of [ours, theirs]) room.destroyAll();
+    this.drain.last(
+      () => ours.open + theirs.open + io.lingering.size,
+      () => {
+        for (const transport of io.lingering) transport.giveUp();
+        this.story.flush();
+        // Ends this thread alone: what is pooled must not hold up the end. Posted messages arrive.
+        process.exit();
+      },
+    );
   }
 }
 

@@ -82,6 +82,7 @@ export type FailureName =
   | 'hedged'
   | 'overloaded'
   | 'draining'
+  | 'drainTimeout'
   | 'notReady'
   | 'dnsError'
   | 'connectRefused'
@@ -484,6 +485,15 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     'the sidecar sheds load: connections, memory or event-loop delay',
   ),
   draining: row('draining', 'local', 'unsent', 503, 'destination_unavailable', 'UO', 'the sidecar is going down'),
+  drainTimeout: row(
+    'drain_timeout',
+    'local',
+    'unsent',
+    503,
+    'connection_terminated',
+    'LR',
+    'the sidecar ended before this did: is --drain long enough?',
+  ),
   notReady: row(
     'not_ready',
     'local',

@@ -65,6 +65,11 @@ export class H2Connection<T> {
     return this.streams.size;
   }
 
+  /** A copy that callbacks cannot disturb. */
+  get open(): H2Stream<T>[] {
+    return this.streams.all();
+  }
+
   /** Requests that could be opened now; 0 on a server, after a GOAWAY of either side, and at the end. */
   get available(): number {
     if (this.role === 'server' || this.going !== 'open' || this.peerLeaves) return 0;

@@ -10,6 +10,9 @@ export const QUIET_MS = 2_000;
 export const LAST_LOOK_MS = 250;
 /** How often the directions are looked at. */
 const CHECK_MS = 50;
+/** For callers on the network of the host to take their last answers; who takes longer does not hold up the end. */
+export const LAST_ANSWERS_MS = 300;
+const ANSWERS_CHECK_MS = 5;
 
 /** One direction of traffic. */
 export interface Draining {
@@ -46,6 +49,16 @@ export class Drain {
   finish(done: () => void): void {
     if (this.quietFor(LAST_LOOK_MS)) done();
     else this.clock.after(CHECK_MS, () => this.finish(done));
+  }
+
+  /** Everything was ended: calls back when `left` says 0, which counts connections whose last answer is on its way. */
+  last(left: () => number, done: () => void): void {
+    const due = this.clock.now() + LAST_ANSWERS_MS;
+    const look = (): void => {
+      if (left() === 0 || this.clock.now() >= due) done();
+      else this.clock.after(ANSWERS_CHECK_MS, look);
+    };
+    look();
   }
 
   private check(): void {

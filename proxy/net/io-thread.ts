@@ -26,6 +26,8 @@ export class IoThread {
   readonly turns: Turns = new Turns();
   /** Verified connections, inbound and outbound: those whose peer a new identity does not trust are ended. */
   readonly verified: Set<Transport> = new Set();
+  /** Connections to callers whose last answer is on its way. */
+  readonly lingering: Set<Transport> = new Set();
   /** null until the first certificate arrives; set by `useIdentity`. */
   mesh: MeshTls | null = null;
   trust: TrustSettings = { trustDomain: 'cluster.local', aliases: [] };

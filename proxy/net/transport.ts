@@ -151,6 +151,12 @@ export class Transport {
     else this.socket.resetAndDestroy();
   }
 
+  /** Ends at once; a far side that still waits for queued bytes sees RST, and does not take their loss for the end. */
+  giveUp(): void {
+    if (this.congested || this.socket.writableLength > 0) this.reset();
+    else this.destroy();
+  }
+
   /** Runs an event that did not come by a read, so that what it writes leaves in one write. */
   turn(event: () => void): void {
     this.outbox.begin();

@@ -63,7 +63,10 @@ export class H2Session implements TransportOwner, TurnEnd, H2Events<H2Request> {
   }
 
   destroy(): void {
-    this.transport.destroy();
+    const { connection } = this;
+    for (const { user } of connection.open) user?.exchange?.spoil(FAILURES.drainTimeout, '');
+    connection.close(NO_ERROR, 'the sidecar ends');
+    this.finish();
   }
 
   /** A drain has begun: no new streams, those that are open finish (RFC 9113 section 6.8). */

@@ -101,7 +101,9 @@ export class HttpSession implements TransportOwner, RequestEvents, DownstreamStr
   }
 
   destroy(): void {
-    this.transport.destroy();
+    const { exchange, transport } = this;
+    if (exchange === null) transport.giveUp();
+    else transport.turn(() => exchange.spoil(FAILURES.drainTimeout, ''));
   }
 
   /** The next answer is the last on this connection. */

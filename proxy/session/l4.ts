@@ -68,11 +68,6 @@ export class Tunnel {
     return this.upstream.bytes;
   }
 
-  destroy(): void {
-    this.downstream.transport.destroy();
-    this.upstream.transport.destroy();
-  }
-
   ended(side: Side): void {
     if (this.detail === '') this.detail = `${this.nameOf(side)} ended first`;
   }
@@ -107,8 +102,8 @@ export class Tunnel {
     }
     this.failure = FAILURES.streamIdle;
     this.detail = 'no byte either way for the idle timeout (TrafficPolicy timeout.tcp.idleTimeout)';
-    this.downstream.give();
-    this.upstream.give();
+    this.downstream.transport.giveUp();
+    this.upstream.transport.giveUp();
   }
 }
 
@@ -123,13 +118,6 @@ class Side implements TransportOwner {
     this.tunnel = tunnel;
     this.transport = transport;
     this.other = other;
-  }
-
-  /** Closes an idle side: one that still waits for bytes must not take their loss for the end. */
-  give(): void {
-    const { transport } = this;
-    if (transport.congested || transport.socket.writableLength > 0) transport.reset();
-    else transport.destroy();
   }
 
   onBytes(bytes: Buffer, start: number, end: number): void {

@@ -12,15 +12,18 @@ const LINGER_MS = 1_000;
 const UNSENT_MS = 60_000;
 
 export class Lingering implements TransportOwner {
+  private readonly io: IoThread;
   private readonly transport: Transport;
   private readonly deadline: Deadline;
 
   constructor(io: IoThread, transport: Transport) {
+    this.io = io;
     this.transport = transport;
     this.deadline = new Deadline(() => transport.destroy());
     transport.owner = this;
     transport.end();
     if (transport.closed) return;
+    io.lingering.add(transport);
     io.deadlines.set(this.deadline, UNSENT_MS);
     transport.socket.once('finish', () => io.deadlines.set(this.deadline, LINGER_MS));
   }
@@ -32,6 +35,7 @@ export class Lingering implements TransportOwner {
   }
 
   onClosed(): void {
+    this.io.lingering.delete(this.transport);
     this.deadline.clear();
   }
 

@@ -39,8 +39,8 @@ export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Repor
   private ahead: Buffer[] = [];
   private aheadBytes = 0;
   private eof = false;
-  /** Why policy that came later has ended it. */
-  private denial: Refused | null = null;
+  /** Why we have ended it ourselves: policy that came later, or the end of the sidecar. */
+  private verdict: Refused | null = null;
 
   constructor(
     room: Room,
@@ -65,13 +65,17 @@ export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Repor
   }
 
   destroy(): void {
-    this.transport.destroy();
-    this.tunnel?.destroy();
+    if (this.tunnel === null) {
+      this.dial.cancel();
+      this.onRefused(FAILURES.drainTimeout, '');
+    } else {
+      this.cut({ failure: FAILURES.drainTimeout, detail: '' });
+    }
   }
 
   judgeAgain(snapshot: LinkedSnapshot): void {
-    this.denial ??= denialOf(this.room, snapshot, this.caller);
-    if (this.denial !== null) this.transport.reset();
+    const denial = denialOf(this.room, snapshot, this.caller);
+    if (denial !== null) this.cut(denial);
   }
 
   /** Tells the metrics how many bytes have passed so far: a tunnel may stand for weeks. */
@@ -122,6 +126,11 @@ export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Repor
 
   onWritable(): void {}
 
+  private cut(verdict: Refused): void {
+    this.verdict ??= verdict;
+    this.transport.reset();
+  }
+
   /** What the caller has sent since it was accepted goes to the tunnel, its new owner. */
   private passAhead(): void {
     const { transport, ahead } = this;
@@ -140,9 +149,9 @@ export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Repor
   }
 
   private leave(failure: Failure | null, detail: string, upstream = ''): void {
-    const { room, caller, dial, tunnel, denial } = this;
+    const { room, caller, dial, tunnel, verdict } = this;
     if (!room.tunnels.delete(this)) return;
-    if (denial !== null) room.story.refused(denial.failure);
+    if (verdict !== null) room.story.refused(verdict.failure);
     const now = room.io.clock.now();
     room.lastBusyAt = now;
     const durationMs = now - this.startedAt;
@@ -150,8 +159,8 @@ export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Repor
       direction: caller.direction,
       startedAt: room.io.clock.wall() - durationMs,
       durationMs,
-      failure: denial?.failure ?? failure,
-      detail: denial?.detail ?? detail,
+      failure: verdict?.failure ?? failure,
+      detail: verdict?.detail ?? detail,
       receivedBytes: tunnel === null ? 0 : tunnel.received,
       sentBytes: tunnel === null ? 0 : tunnel.sent,
       authority: this.authority,

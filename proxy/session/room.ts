@@ -12,7 +12,7 @@ import type { Resolver } from './resolve.ts';
 import type { Counted, Story } from './story.ts';
 
 export interface Closable {
-  /** Ends at once. */
+  /** The sidecar ends: a caller that waits for an answer gets one, what has begun is cut so that nobody takes it for whole. */
   destroy(): void;
   /** A drain has begun: tell the caller where its protocol can. */
   goAway?(): void;
@@ -87,7 +87,9 @@ export class Room implements Draining {
     for (const tunnel of this.tunnels) tunnel.report();
   }
 
+  /** Ends everything; the last answers are still on their way afterwards. */
   destroyAll(): void {
+    this.draining = true;
     const all = [...this.sniffing, ...this.handshakes.values(), ...this.sessions, ...this.tunnels];
     for (const open of all) open.destroy();
   }

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import { Drain, type Draining, LAST_LOOK_MS, QUIET_MS } from '../../../proxy/net/drain.ts';
+import { Drain, type Draining, LAST_ANSWERS_MS, LAST_LOOK_MS, QUIET_MS } from '../../../proxy/net/drain.ts';
 import { ManualClock } from '../../../shared/clock.ts';
 
 class Direction implements Draining {
@@ -80,4 +80,30 @@ test('what has been quiet for long enough is finished at once', () => {
   let finished = 0;
   drain.finish(() => finished++);
   expect(finished).toBe(1);
+});
+
+test('the last answers are waited for until they are taken', () => {
+  let left = 2;
+  let ended = 0;
+  drain.last(
+    () => left,
+    () => ended++,
+  );
+  clock.advance(LAST_ANSWERS_MS / 2);
+  expect(ended).toBe(0);
+  left = 0;
+  clock.advance(LAST_ANSWERS_MS / 2 - 1);
+  expect(ended).toBe(1);
+});
+
+test('for who does not take the last answer the end comes all the same', () => {
+  let ended = 0;
+  drain.last(
+    () => 1,
+    () => ended++,
+  );
+  clock.advance(LAST_ANSWERS_MS - 1);
+  expect(ended).toBe(0);
+  clock.advance(10);
+  expect(ended).toBe(1);
 });

@@ -15,6 +15,7 @@ import { Metrics } from '../../../proxy/telemetry/metrics.ts';
 import {
   type ConnectionRecord,
   type Direction,
+  type RequestRecord,
   UNKNOWN_PARTY,
   UNKNOWN_SERVICE,
 } from '../../../proxy/telemetry/record.ts';
@@ -51,6 +52,7 @@ export class RoomStage implements AsyncDisposable {
   readonly metrics: Metrics;
   readonly notices: Readonly<Record<string, unknown>>[];
   readonly records: ConnectionRecord[] = [];
+  readonly requests: RequestRecord[] = [];
   /** Connections to the server, and what it does with each. */
   readonly served: Heard[] = [];
   serve: (socket: Socket) => void = () => {};
@@ -72,7 +74,7 @@ export class RoomStage implements AsyncDisposable {
       this.serve(socket);
     });
     this.room.story.log = {
-      request() {},
+      request: (record) => void this.requests.push(record),
       connection: (record) => void this.records.push(record),
       flush() {},
       reuse() {},
