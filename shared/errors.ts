@@ -80,6 +80,7 @@ export type FailureName =
   | 'retryLimit'
   | 'concurrencyLimit'
   | 'hedged'
+  | 'faultAbort'
   | 'overloaded'
   | 'draining'
   | 'drainTimeout'
@@ -474,6 +475,16 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     'proxy_internal_error',
     '-',
     'an attempt beside this one was answered first (TrafficPolicy hedge); no request ends by it',
+  ),
+  // Envoy's response code details. The status is the one that policy names.
+  faultAbort: row(
+    'fault_filter_abort',
+    'local',
+    'never',
+    503,
+    'proxy_internal_response',
+    'FI',
+    'TrafficPolicy faultInjection answers a share of the requests itself',
   ),
   overloaded: row(
     'overloaded',

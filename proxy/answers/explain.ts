@@ -229,8 +229,7 @@ function verdictOf(decision: Decision): Verdict | null {
   return decision === undefined || decision === 'pending' ? null : answered(decision);
 }
 
-function answered({ status, failure, detail, headers }: LocalAnswer): Verdict {
-  if (failure !== null) return { ...refused(failure, detail), headers };
+function answered({ status, detail, headers }: LocalAnswer): Verdict {
   return { outcome: 'answered', status, word: '', detail, advice: '', headers };
 }
 

@@ -38,7 +38,7 @@ export interface RequestView {
 }
 
 export interface Verdict {
-  /** `forwarded`: to at least one backend. `answered`: by a filter (redirect, preflight). `refused`: by weft, with a word. */
+  /** `forwarded`: to at least one backend. `answered`: by a filter (redirect, preflight, injected fault). `refused`: by weft, with a word. */
   readonly outcome: 'forwarded' | 'answered' | 'refused';
   /** Of weft's own answer; 0 where it gives none. */
   readonly status: number;

@@ -3,6 +3,7 @@
  * falls on its own share of the requests, as in Envoy's fault filter.
  */
 import { type Clock, systemClock } from '../../shared/clock.ts';
+import { FAILURES } from '../../shared/errors.ts';
 import { type Random, systemRandom } from '../../shared/random.ts';
 import { formatDuration } from '../../shared/units.ts';
 import type { RequestHead } from '../http/message.ts';
@@ -75,13 +76,14 @@ function chanceText(config: FaultInjectionConfig): string {
 }
 
 function abortOf({ abortStatus, abortGrpcStatus }: FaultInjectionConfig): LocalAnswer {
-  if (abortGrpcStatus < 0) return { status: abortStatus, failure: null, detail: '', headers: [], body: ABORTED };
+  const fault = { failure: FAILURES.faultAbort, detail: '' };
+  if (abortGrpcStatus < 0) return { ...fault, status: abortStatus, headers: [], body: ABORTED };
   const headers = [
     ['content-type', 'application/grpc'],
     ['grpc-status', String(abortGrpcStatus)],
     ['grpc-message', ABORTED],
   ] as const;
-  return { status: 200, failure: null, detail: '', headers, body: '' };
+  return { ...fault, status: 200, headers, body: '' };
 }
 
 /** Which requests are hurt need not be repeatable outside of tests. */

@@ -7,6 +7,7 @@ import type { RequestHead, ResponseHead } from '../http/message.ts';
 
 /** An answer given instead of forwarding. `headers` as name, value pairs. */
 export interface LocalAnswer {
+  /** May be another one than the row's. */
   readonly status: number;
   /** Row of the error table; null for an answer that is no refusal (a redirect, a preflight). */
   readonly failure: Failure | null;

@@ -22,9 +22,9 @@ import type { Caller } from './caller.ts';
 import { attemptRecord, ExchangeTrace } from './exchange-trace.ts';
 import { Forward } from './forward.ts';
 import type { ForwardHost } from './forward-host.ts';
-import { grpcRefusal, grpcStatus, grpcTrailers, isGrpc } from './grpc.ts';
+import { grpcRefusal, grpcStatus, grpcTrailers, isGrpc, localReply } from './grpc.ts';
 import { type Mirrors, startMirrors } from './mirrors.ts';
-import { answer, dropForgedRefusal, type Reply, refusal } from './reply.ts';
+import { dropForgedRefusal, type Reply, refusal } from './reply.ts';
 import type { Judged, Room } from './room.ts';
 import { keepCaller, keptEndpoint } from './sticky.ts';
 import { hopLines, type TimeLimits, timeLimits } from './time-left.ts';
@@ -231,7 +231,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
 
   private decided(local: LocalAnswer | undefined): void {
     if (local !== undefined) {
-      this.answerLocally(answer(local), local.failure, local.detail);
+      this.answerLocally(localReply(local, this.grpc), local.failure, local.detail);
       return;
     }
     const route = this.route as Route;
@@ -253,7 +253,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
     this.backend = backend;
     const decision = backend.policies.request(this.head, this.caller, this);
     if (decision !== undefined && decision !== 'pending') {
-      this.answerLocally(answer(decision), decision.failure, decision.detail);
+      this.answerLocally(localReply(decision, this.grpc), decision.failure, decision.detail);
       return;
     }
     this.dispatch(route, cluster);

@@ -1,27 +1,35 @@
 /** What gRPC asks of a proxy beyond HTTP/2 (grpc/grpc, doc/PROTOCOL-HTTP2.md and doc/http-grpc-status-mapping.md). */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { Fields, type RequestHead, ResponseHead } from '../http/message.ts';
-import type { Reply } from './reply.ts';
+import type { LocalAnswer } from '../policy/policy.ts';
+import { answer, type Reply } from './reply.ts';
 
 const NOTHING = Buffer.alloc(0);
-const DEADLINE_EXCEEDED = 4;
 const UNKNOWN = 2;
+const DEADLINE_EXCEEDED = 4;
+const RESOURCE_EXHAUSTED = 8;
+const INTERNAL = 13;
 
-/** HTTP status of a refusal to gRPC code. */
+/** HTTP status to gRPC code, UNKNOWN for all others (doc/http-grpc-status-mapping.md). */
 const CODES: ReadonlyMap<number, number> = new Map([
   [400, 13],
   [401, 16],
   [403, 7],
   [404, 12],
-  [413, 8],
   [429, 14],
-  [431, 13],
   [502, 14],
   [503, 14],
   [504, 14],
 ]);
 
-const TIMEOUTS: ReadonlySet<Failure> = new Set([FAILURES.requestTimeout, FAILURES.attemptTimeout, FAILURES.streamIdle]);
+/** What is known better than by its status. */
+const OWN_CODES: ReadonlyMap<Failure, number> = new Map([
+  [FAILURES.requestTimeout, DEADLINE_EXCEEDED],
+  [FAILURES.attemptTimeout, DEADLINE_EXCEEDED],
+  [FAILURES.streamIdle, DEADLINE_EXCEEDED],
+  [FAILURES.bodyTooLarge, RESOURCE_EXHAUSTED],
+  [FAILURES.headTooLarge, INTERNAL],
+]);
 
 const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 
@@ -47,11 +55,18 @@ export function grpcStatus(fields: Fields | null): number {
   return text !== undefined && /^[0-9]{1,3}$/.test(text) ? Number(text) : -1;
 }
 
+/** What a policy answers, in the form of the request; one that names a `grpc-status` itself is in it already. */
+export function localReply(local: LocalAnswer, grpc: boolean): Reply {
+  const reply = answer(local);
+  if (!grpc || local.failure === null || reply.head.fields.has('grpc-status')) return reply;
+  return grpcRefusal(reply, local.failure);
+}
+
 /** A refusal as gRPC clients read it: trailers-only, with the status of HTTP in `proxy-status` alone. */
 export function grpcRefusal({ head, body }: Reply, failure: Failure): Reply {
   const fields = new Fields();
   fields.append('content-type', 'application/grpc');
-  appendStatus(fields, failure, body.toString().trim());
+  appendStatus(fields, failure, head.status, body.toString().trim());
   const status = head.fields.get('proxy-status');
   if (status !== undefined) fields.append('proxy-status', status);
   return { head: new ResponseHead(200, 'OK', fields, 0, -1, 20, false, -1, null), body: NOTHING };
@@ -60,12 +75,12 @@ export function grpcRefusal({ head, body }: Reply, failure: Failure): Reply {
 /** What ends an answer that has begun and cannot be completed. */
 export function grpcTrailers(failure: Failure, detail: string): Fields {
   const trailers = new Fields();
-  appendStatus(trailers, failure, `${failure.word}: ${detail === '' ? failure.advice : detail}`);
+  appendStatus(trailers, failure, failure.status, `${failure.word}: ${detail === '' ? failure.advice : detail}`);
   return trailers;
 }
 
-function appendStatus(fields: Fields, failure: Failure, message: string): void {
-  const code = TIMEOUTS.has(failure) ? DEADLINE_EXCEEDED : (CODES.get(failure.status) ?? UNKNOWN);
+function appendStatus(fields: Fields, failure: Failure, status: number, message: string): void {
+  const code = OWN_CODES.get(failure) ?? CODES.get(status) ?? UNKNOWN;
   fields.append('grpc-status', String(code));
   fields.append('grpc-message', percentEncode(message));
 }

@@ -57,7 +57,8 @@ export function answer(local: LocalAnswer): Reply {
     const why = local.detail === '' ? failure.advice : local.detail;
     const quoted = why.replaceAll(UNQUOTABLE, "'").slice(0, MAX_DETAIL);
     fields.append('proxy-status', `weft; error=${failure.token}; details="${failure.word}: ${quoted}"`);
-    if (text === '') text = `${failure.word}: ${quoted}\n`;
+    // Who says what an RPC is told has no content to send (trailers-only).
+    if (text === '' && !fields.has('grpc-status')) text = `${failure.word}: ${quoted}\n`;
   }
   const body = Buffer.from(text);
   if (body.length > 0 && !fields.has('content-type')) fields.append('content-type', 'text/plain; charset=utf-8');

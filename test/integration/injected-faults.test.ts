@@ -1,0 +1,56 @@
+/** What is told of faults that policy makes: to callers, to dashboards, in the log. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { EchoCaller } from '../interop/grpc-echo.ts';
+import { startBackend, text } from '../support/backend.ts';
+import { document } from '../support/policy.ts';
+import type { Weft } from '../support/weft.ts';
+import { ask, get, logLine, plain, TinyMesh, wordOf } from './mesh.ts';
+
+const mesh = new TinyMesh();
+const app = mesh.own(await startBackend(text('good')));
+let weft: Weft;
+
+function faulty(name: string, abort: Readonly<Record<string, number>>): string[] {
+  const spec = { targetRefs: [{ group: '', kind: 'Service', name }], faultInjection: { abort } };
+  const metadata = { name };
+  const policy = document({ apiVersion: 'weft.dev/v1', kind: 'TrafficPolicy', metadata, spec });
+  return [...plain({ name, endpoints: [app.port] }), policy];
+}
+
+beforeAll(async () => {
+  weft = await mesh.start({
+    account: 'caller',
+    flags: ['--access-log', 'json'],
+    documents: [
+      ...faulty('teapot', { httpStatus: 418 }),
+      ...faulty('gone', { httpStatus: 404 }),
+      ...faulty('rpc', { grpcStatus: 5 }),
+    ],
+  });
+});
+afterAll(() => mesh[Symbol.asyncDispose]());
+
+test('a fault has its word, flag and count, and the text that Envoy gives it', async () => {
+  const answer = await ask(weft.ports.outbound, get('teapot', '/tea'));
+  expect([answer.status, answer.body.toString(), wordOf(answer)]).toEqual([
+    418,
+    'fault filter abort',
+    'fault_filter_abort',
+  ]);
+  const line = await logLine(weft, (each) => each['path'] === '/tea');
+  expect(line).toMatchObject({ status: 418, word: 'fault_filter_abort', flag: 'FI' });
+  expect(await weft.metric('weft_refusals_total', 'word="fault_filter_abort"')).toBe(1);
+  const counted = await weft.metric('istio_requests_total', 'response_flags="FI"', 'response_code="418"');
+  expect(counted).toBe(1);
+  expect(app.requests).toEqual([]);
+});
+
+test.each([
+  ['gone', 12],
+  ['rpc', 5],
+])('an RPC to %s ends with code %i', async (authority, code) => {
+  using caller = new EchoCaller(weft.ports.outbound, authority);
+  expect(await caller.unary(Buffer.from('x'))).toMatchObject({ code, details: 'fault filter abort', messages: [] });
+  const flags = ['response_flags="FI"', `grpc_response_status="${code}"`];
+  expect(await weft.metric('istio_requests_total', ...flags)).toBe(1);
+});

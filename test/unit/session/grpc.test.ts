@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { grpcRefusal, localReply } from '../../../proxy/session/grpc.ts';
+import { refusal } from '../../../proxy/session/reply.ts';
+import { FAILURES } from '../../../shared/errors.ts';
+
+const FAULT = { failure: FAILURES.faultAbort, detail: '', headers: [], body: 'fault filter abort' };
+
+// grpc/grpc, doc/http-grpc-status-mapping.md
+test.each([
+  [400, '13'],
+  [401, '16'],
+  [403, '7'],
+  [404, '12'],
+  [413, '2'],
+  [418, '2'],
+  [429, '14'],
+  [500, '2'],
+  [502, '14'],
+  [503, '14'],
+  [504, '14'],
+])('a local answer with status %i tells an RPC code %s, in a head without content', (status, code) => {
+  const { head, body } = localReply({ ...FAULT, status }, true);
+  expect([head.status, head.fields.get('content-type'), body.length]).toEqual([200, 'application/grpc', 0]);
+  expect([head.fields.get('grpc-status'), head.fields.get('grpc-message')]).toEqual([code, 'fault filter abort']);
+  expect(head.fields.get('proxy-status')).toContain('fault_filter_abort');
+});
+
+test('a local answer that names a grpc-status has that one, and no content', () => {
+  const headers = [['grpc-status', '5']] as const;
+  const { head, body } = localReply({ ...FAULT, status: 200, headers, body: '' }, true);
+  expect([head.fields.getAll('grpc-status'), body.length]).toEqual([['5'], 0]);
+});
+
+test('other requests are told the status itself', () => {
+  const { head, body } = localReply({ ...FAULT, status: 418 }, false);
+  expect([head.status, body.toString()]).toEqual([418, 'fault filter abort']);
+});
+
+test('what is no refusal stays as it is for an RPC, too', () => {
+  const local = { status: 302, failure: null, detail: '', headers: [['location', '/']] as const, body: '' };
+  expect(localReply(local, true).head.status).toBe(302);
+});
+
+test.each([
+  ['requestTimeout', '4'],
+  ['bodyTooLarge', '8'],
+  ['headTooLarge', '13'],
+] as const)('%s has a code of its own: %s', (name, code) => {
+  const failure = FAILURES[name];
+  expect(grpcRefusal(refusal(failure, ''), failure).head.fields.get('grpc-status')).toBe(code);
+});
