@@ -94,10 +94,8 @@ export function mayServe(id: SpiffeId, allowed: AllowedServers): boolean {
   );
 }
 
-function isOurs(
-  trustDomain: string,
-  ours: { readonly trustDomain: string; readonly aliases: readonly string[] },
-): boolean {
+/** Is this trust domain the own one, by its name or by an alias? */
+export function isOurs(trustDomain: string, ours: Pick<TrustSettings, 'trustDomain' | 'aliases'>): boolean {
   return trustDomain === ours.trustDomain || ours.aliases.includes(trustDomain);
 }
 

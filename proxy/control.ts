@@ -232,10 +232,7 @@ export class Control {
   private makeHealthChecks(): HealthChecks {
     const probe = makeProbe({
       identity: () => this.certificate.identity,
-      trust: () => {
-        const mesh = this.snapshot?.mesh;
-        return { trustDomain: mesh?.trustDomain ?? '', aliases: mesh?.trustDomainAliases ?? [] };
-      },
+      trust: () => this.certificate.trust,
     });
     return new HealthChecks(this.clock, systemRandom(), probe, {
       onChange: (change, unhealthy) => {
@@ -249,6 +246,8 @@ export class Control {
     return new Rollout((snapshot) => this.threads.apply(snapshot), this.clock, dnsQuestions(), {
       onApplied: (snapshot, isNew, longestTurnMs) => {
         this.snapshot = snapshot;
+        const { trustDomain, trustDomainAliases: aliases } = snapshot.mesh;
+        this.certificate.useTrust({ trustDomain, aliases });
         this.health.update(snapshot.clusters);
         if (isNew) this.policyCame('applied');
         const turnMs = Math.round(longestTurnMs * 100) / 100;
