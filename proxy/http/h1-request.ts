@@ -53,7 +53,7 @@ export function buildRequest(
   if (connection.nominated !== null && !connection.nominated.every(mayBeNominated)) return BAD_NOMINATION;
   if (special.expect !== null && special.expect.toLowerCase() !== '100-continue') return BAD_EXPECT;
   const length = special.chunked ? UNKNOWN_LENGTH : Math.max(special.length, 0);
-  return new RequestHead(
+  const head = new RequestHead(
     method,
     target.scheme ?? scheme,
     target.authority,
@@ -70,6 +70,8 @@ export function buildRequest(
       ? offeredUpgrade(special.upgrade)
       : null,
   );
+  head.absolute = target.scheme !== null;
+  return head;
 }
 
 function readTarget(method: string, raw: string, normalization: PathNormalization): Fault | null {

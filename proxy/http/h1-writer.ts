@@ -27,12 +27,12 @@ export const LAST_CHUNK = '0\r\n\r\n';
 export const CHUNK_END = '\r\n';
 
 /**
- * Always HTTP/1.1, in origin form (CONNECT in authority form).
+ * Always HTTP/1.1, in origin form (CONNECT in authority form; for a proxy in absolute form).
  * `length` in bytes, UNKNOWN_LENGTH, or 0 for none. `extra` is ready-made field lines, `name: value\r\n` each, or ''.
  */
 export function requestHead(head: RequestHead, length: number, extra: string): string {
   const { method, fields } = head;
-  const target = method === 'CONNECT' ? head.authority : head.path;
+  const target = head.absolute ? absoluteForm(head) : method === 'CONNECT' ? head.authority : head.path;
   let text = `${method} ${target} HTTP/1.1\r\n`;
   // HTTP/1.0 and HTTP/2 callers may have sent none; HTTP/1.1 needs one, be it empty (RFC 9112 section 3.2).
   if (!leadsWithHost(fields.arrived) && !fields.has('host')) text += `Host: ${head.authority}\r\n`;
@@ -44,6 +44,11 @@ export function requestHead(head: RequestHead, length: number, extra: string): s
   if (head.acceptsTrailers) text += 'TE: trailers\r\n';
   if (head.upgrade !== null) text += `Upgrade: ${head.upgrade}\r\n`;
   return `${text}${connectionLine(head)}${extra}\r\n`;
+}
+
+/** `*` was read from a target without path; only the last proxy may write it (RFC 9112 section 3.2.4). */
+function absoluteForm({ scheme, authority, path }: RequestHead): string {
+  return `${scheme}://${authority}${path === '*' ? '' : path}`;
 }
 
 /** Most do; to know it the fields need neither be taken apart nor put together. */

@@ -249,6 +249,8 @@ export class RequestHead {
   readonly acceptsTrailers: boolean;
   /** The one protocol of `Upgrade`, nominated by `Connection`, as sent; null without. */
   upgrade: string | null;
+  /** The target came in absolute form, and goes on so (RFC 9112 section 3.2.2): for a proxy behind us, no one else. */
+  absolute: boolean;
   /** The version the first caller spoke, which a sidecar in between may have changed; as `version` until told. */
   origin: HttpVersion;
   /** Milliseconds that the caller's sidecar leaves for this request, -1 if it says nothing. */
@@ -280,6 +282,7 @@ export class RequestHead {
     this.expectContinue = expectContinue;
     this.acceptsTrailers = acceptsTrailers;
     this.upgrade = upgrade;
+    this.absolute = false;
     this.origin = version;
     this.leftMs = -1;
     this.attempt = 1;

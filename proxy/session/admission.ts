@@ -64,6 +64,14 @@ export function nameHost(room: Room, head: RequestHead, { service }: Destination
   head.fields.append('Host', head.authority);
 }
 
+/**
+ * Does a target in absolute form go on as it came? Only what the application was sending to a proxy of its own choice,
+ * unknown to the mesh: who sends it to our own listener means us.
+ */
+export function keepsAbsolute({ direction, original }: Caller, { service }: Destination): boolean {
+  return direction === 'outbound' && original !== null && service === UNKNOWN_SERVICE;
+}
+
 /** Must the first bytes of a stream have been seen before it is known where they go, or in what? */
 export function asksForHello({ connections, cluster }: Destination): boolean {
   return connections?.readsServerName === true || cluster.spec.backendTls !== null;

@@ -17,7 +17,7 @@ import { clientSpan, serverSpan } from '../telemetry/span.ts';
 import type { Cluster } from '../upstream/cluster.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import { mayUpgrade } from '../upstream/spec.ts';
-import { denialOf, destinationOf, nameHost } from './admission.ts';
+import { denialOf, destinationOf, keepsAbsolute, nameHost } from './admission.ts';
 import type { Caller } from './caller.ts';
 import { attemptRecord, ExchangeTrace } from './exchange-trace.ts';
 import { Forward } from './forward.ts';
@@ -89,6 +89,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
       return;
     }
     if (head.authority === '') nameHost(room, head, destination, this.caller.original);
+    if (head.absolute) head.absolute = keepsAbsolute(this.caller, destination);
     const { routes, otherwise } = destination;
     const route = routes === null ? otherwise : (routes.lookup(head.method, head.path, head.fields) ?? otherwise);
     this.route = route;

@@ -1,7 +1,10 @@
-/** CONNECT: a 2xx when the upstream is there, opaque bytes after it; a refusal as for any request otherwise. */
+/**
+ * CONNECT: a 2xx when the upstream is there, opaque bytes after it; a refusal as for any request otherwise. One that was on
+ * its way to a proxy of the application's choice goes there, behind other requests on its connection, too.
+ */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import type { Destination, LinkedSnapshot } from '../config/link.ts';
-import { responseHead } from '../http/h1-writer.ts';
+import { requestHead, responseHead } from '../http/h1-writer.ts';
 import type { RequestHead } from '../http/message.ts';
 import type { Transport } from '../net/transport.ts';
 import { asksForHello, denialOf, opaqueTarget, type Refused } from './admission.ts';
@@ -24,13 +27,14 @@ export function openTunnel(
   head: RequestHead,
 ): void {
   const refuse = (failure: Failure, detail: string): void => refuseTunnel(room, transport, head, failure, detail);
-  const target = targetOf(room, snapshot, caller, head.authority);
+  const isForProxy = caller.direction === 'outbound' && caller.original !== null;
+  const target = targetOf(room, snapshot, caller, isForProxy ? '' : head.authority);
   if ('failure' in target) {
     room.story.refused(target.failure);
     refuse(target.failure, target.detail);
     return;
   }
-  if (asksForHello(target)) {
+  if (asksForHello(target) && !isForProxy) {
     openFirst(room, caller, transport, head.authority, target);
     return;
   }
@@ -41,15 +45,20 @@ export function openTunnel(
     return;
   }
   const dial = new OpaqueDial(room.io, routed, caller.sourceAddress);
-  const onOpen = (): void => transport.text(ESTABLISHED);
+  const onOpen = (): void => {
+    if (!isForProxy) transport.text(ESTABLISHED);
+  };
   new OpaqueConnection(room, caller, transport, head.authority, dial, { onOpen, onRefused: refuse });
+  if (!isForProxy) return;
+  const asked = Buffer.from(requestHead(head, 0, ''), 'latin1');
+  transport.owner.onBytes(asked, 0, asked.length);
 }
 
 function targetOf(room: Room, snapshot: LinkedSnapshot, caller: Caller, authority: string): Destination | Refused {
   const denial = denialOf(room, snapshot, caller);
   if (denial !== null) return denial;
   if (caller.direction === 'inbound') return { failure: FAILURES.noRoute, detail: '' };
-  const target = room.resolver.destination(snapshot, authority, null);
+  const target = room.resolver.destination(snapshot, authority, authority === '' ? caller.original : null);
   return 'word' in target ? { failure: target, detail: '' } : target;
 }
 
