@@ -22,6 +22,7 @@ import {
   volumes,
   WEFT_USER,
 } from './sidecar.ts';
+import { among, fingerprint, withFacts } from './standing.ts';
 
 export const RECORD_ANNOTATION = 'weft.dev/injected';
 
@@ -32,6 +33,8 @@ export interface InjectRecord {
   readonly empty?: readonly string[];
   /** Annotations as they were; null: absent. */
   readonly annotations?: Readonly<Record<string, string | null>>;
+  /** Of the settings and the version of the injection (standing.ts): while it is the same, what it made is kept. */
+  readonly made?: string;
   /** Source text of what was replaced in a file, by place (splice.ts). */
   readonly texts?: Texts;
 }
@@ -42,6 +45,7 @@ const RECORD = z.object({
   absent: z.array(z.string()).optional(),
   empty: z.array(z.string()).optional(),
   annotations: z.record(z.string(), z.string().nullable()).optional(),
+  made: z.string().optional(),
   texts: TEXTS.optional(),
 });
 const APP_PROBES = z.record(z.string(), z.object({ handler: z.looseObject({}), port: z.number() }));
@@ -50,7 +54,10 @@ export type Injection =
   | { readonly kind: 'injected'; readonly template: PodTemplate; readonly notes: readonly string[] }
   | { readonly kind: 'left alone'; readonly why: string };
 
-/** Applied to an injected pod it makes it anew. Each error stands at its field or annotation of the pod. */
+/**
+ * Of a pod that the same injection with the same settings was applied to it keeps what others have made of it since; one that
+ * another was applied to it makes anew. Each error stands at its field or annotation of the pod.
+ */
 export function injectPod(given: PodTemplate, defaults: InjectDefaults): Result<Injection, Complaint[]> {
   const large = oversized(given.metadata?.annotations ?? {});
   if (large !== null) return err([large]);
@@ -62,7 +69,7 @@ export function injectPod(given: PodTemplate, defaults: InjectDefaults): Result<
   if (!settings.ok) return settings;
   const conflicts = conflictsOf(template.spec);
   if (conflicts.length > 0) return err(conflicts);
-  return ok(added(template, annotations, settings.value));
+  return ok(added(template, given, annotations, settings.value));
 }
 
 /** The pod as it was before `injectPod`; the same object if it was not injected. */
@@ -94,7 +101,8 @@ export function readRecord(text: string | undefined): InjectRecord {
   return read.success ? (read.data as InjectRecord) : {};
 }
 
-function added(template: PodTemplate, annotations: Texts, settings: PodSettings): Injection {
+/** `template` is `given` without weft. */
+function added(template: PodTemplate, given: PodTemplate, annotations: Texts, settings: PodSettings): Injection {
   const { spec } = template;
   const notes: string[] = [];
   const probes: Record<string, AppProbe> = {};
@@ -112,23 +120,33 @@ function added(template: PodTemplate, annotations: Texts, settings: PodSettings)
     notes.push('an application that fails starts again without the sidecar, which has ended: use restartPolicy Never');
   }
   const facts: PodFacts = {
-    probes: Object.keys(probes).length === 0 ? '' : JSON.stringify(probes),
+    probes: Object.keys(probes).length === 0 ? '' : JSON.stringify(sorted(probes)),
     metrics: metrics === null ? '' : JSON.stringify(metrics),
     exitWithApp,
     graceSeconds: graceOf(spec),
   };
   const init = initContainer(settings);
   const sidecar = sidecarContainer(settings, facts);
+  const earlier = readRecord(given.metadata?.annotations?.[RECORD_ANNOTATION]);
+  const made = fingerprint(settings);
+  const isStanding = earlier.made === made;
+  const standing: Partial<PodSpec> = isStanding ? given.spec : {};
+  const ours = settings.nativeSidecar ? { inits: [init, sidecar], others: [] } : { inits: [init], others: [sidecar] };
+  const initsAt = settings.nativeSidecar ? 'first' : 'last';
   const newSpec: PodSpec = {
     ...spec,
     ...(exitWithApp && shares === null ? { shareProcessNamespace: true } : {}),
     // What the own init containers send goes through a native sidecar; a classic one is not up yet, so they come first.
-    initContainers: settings.nativeSidecar ? [init, sidecar, ...initContainers] : [...initContainers, init],
-    containers: settings.nativeSidecar ? containers : [sidecar, ...containers],
-    volumes: [...(spec.volumes ?? []), ...volumes(settings)],
+    initContainers: among(initContainers, ours.inits, standing.initContainers ?? [], initsAt, withFacts),
+    containers: among(containers, ours.others, standing.containers ?? [], 'first', withFacts),
+    volumes: among(spec.volumes ?? [], volumes(settings), standing.volumes ?? [], 'last'),
   };
   const changed = newAnnotations(annotations, settings);
-  const record = recordOf(template, newSpec, annotations, changed);
+  const record: InjectRecord = {
+    ...recordOf(template, newSpec, annotations, changed, isStanding ? earlier : {}),
+    made,
+    ...(isStanding && earlier.texts !== undefined ? { texts: earlier.texts } : {}),
+  };
   const metadata = {
     ...template.metadata,
     annotations: { ...annotations, ...changed, [RECORD_ANNOTATION]: JSON.stringify(record) },
@@ -136,7 +154,18 @@ function added(template: PodTemplate, annotations: Texts, settings: PodSettings)
   return { kind: 'injected', template: withMetadata({ ...template, spec: newSpec }, metadata), notes };
 }
 
-function recordOf(template: PodTemplate, spec: PodSpec, annotations: Texts, changed: Texts): InjectRecord {
+/** The order of containers, which others may change, is no news. */
+function sorted(probes: AppProbes): AppProbes {
+  return Object.fromEntries(Object.entries(probes).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function recordOf(
+  template: PodTemplate,
+  spec: PodSpec,
+  annotations: Texts,
+  changed: Texts,
+  earlier: InjectRecord,
+): InjectRecord {
   const places: [string, unknown][] = [
     ['metadata', template.metadata],
     ['annotations', template.metadata?.annotations],
@@ -145,10 +174,11 @@ function recordOf(template: PodTemplate, spec: PodSpec, annotations: Texts, chan
   ];
   if (spec.shareProcessNamespace !== template.spec.shareProcessNamespace)
     places.push(['shareProcessNamespace', template.spec.shareProcessNamespace]);
-  const names = (wanted: undefined | null): string[] =>
-    places.filter(([, value]) => value === wanted).map(([name]) => name);
-  const absent = names(undefined);
-  const empty = names(null);
+  // What others have put there since does not make the field one of the pod's own.
+  const names = (wanted: undefined | null, before: readonly string[] = []): string[] =>
+    places.filter(([name, value]) => value === wanted || before.includes(name)).map(([name]) => name);
+  const absent = names(undefined, earlier.absent);
+  const empty = names(null, earlier.empty);
   const replaced = Object.keys(changed)
     .filter((name) => name !== TRUST_ANNOTATION && changed[name] !== annotations[name])
     .map((name) => [name, annotations[name] ?? null] as const);
@@ -168,17 +198,22 @@ function metricsOf(annotations: Texts): { port: number; path: string; scheme: st
   return { port, path: annotations['prometheus.io/path'] ?? '/metrics', scheme };
 }
 
+/** What scrapers are told instead. */
+const SCRAPE: Texts = {
+  'prometheus.io/scrape': 'true',
+  'prometheus.io/port': String(METRICS_PORT),
+  'prometheus.io/path': '/stats/prometheus',
+  'prometheus.io/scheme': 'http',
+};
+
 /** A pod that says no to scraping keeps it. */
 function newAnnotations(annotations: Texts, settings: PodSettings): Texts {
   const scraped = settings.mergeMetrics && (annotations['prometheus.io/scrape'] ?? 'true') === 'true';
+  const { 'prometheus.io/scheme': scheme, ...others } = SCRAPE;
   return {
-    ...(scraped
-      ? {
-          'prometheus.io/scrape': 'true',
-          'prometheus.io/port': String(METRICS_PORT),
-          'prometheus.io/path': '/stats/prometheus',
-          ...(annotations['prometheus.io/scheme'] === undefined ? {} : { 'prometheus.io/scheme': 'http' }),
-        }
+    ...(scraped ? others : {}),
+    ...(scraped && annotations['prometheus.io/scheme'] !== undefined
+      ? { 'prometheus.io/scheme': scheme as string }
       : {}),
     ...(fromCa(settings) && settings.caBundle !== null ? { [TRUST_ANNOTATION]: settings.caBundle } : {}),
   };
@@ -230,6 +265,8 @@ function restoredMetadata(metadata: PodMetadata, record: InjectRecord): PodMetad
   delete annotations[RECORD_ANNOTATION];
   delete annotations[TRUST_ANNOTATION];
   for (const [name, value] of Object.entries(record.annotations ?? {})) {
+    // What others have written there since is theirs.
+    if (annotations[name] !== SCRAPE[name]) continue;
     if (value === null) delete annotations[name];
     else annotations[name] = value;
   }

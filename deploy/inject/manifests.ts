@@ -9,7 +9,7 @@ import { err, ok, type Result } from '../../shared/result.ts';
 import { ejectPod, type InjectRecord, injectPod, RECORD_ANNOTATION, readRecord } from './inject.ts';
 import { type PodTemplate, readPod } from './pod.ts';
 import type { InjectDefaults } from './settings.ts';
-import { applyEdits, type Edit, Splice, Unspliceable } from './splice.ts';
+import { applyEdits, type Edit, PARSING, Splice, Unspliceable } from './splice.ts';
 
 /** Where a kind keeps the template of its pods. */
 const TEMPLATES: Readonly<Record<string, readonly string[]>> = {
@@ -135,7 +135,7 @@ function withTexts(template: PodTemplate, texts: Readonly<Record<string, string>
 }
 
 function parse(text: string, lineCounter: LineCounter): Document.Parsed[] {
-  const parsed = parseAllDocuments(text, { lineCounter, merge: true, uniqueKeys: true });
+  const parsed = parseAllDocuments(text, { ...PARSING, lineCounter });
   return [...parsed] as Document.Parsed[];
 }
 

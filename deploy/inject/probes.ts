@@ -2,6 +2,7 @@
  * Under STRICT, kubelet's plain calls to the application are refused. So its probes and network hooks go to weft's own
  * readiness port, which calls the application in kubelet's stead (proxy/app-probes.ts), by what `WEFT_APP_PROBES` says.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Container, Handler } from './pod.ts';
 
 /** One call to make, by the path that kubelet asks for. JSON in the variable. */
@@ -29,16 +30,31 @@ export function redirectProbes(container: Container, probes: Record<string, AppP
     const { kind, port } = found;
     const original = handler as Handler;
     probes[path] = { handler: original, port };
-    return replaceKey(original, kind, 'httpGet', { path, port: READY_PORT });
+    return redirected(original, kind, path);
   };
   return changeHandlers(container, redirect);
 }
 
-/** The container as it was before `redirectProbes`. */
+/** The container as it was before `redirectProbes`; what others have made of a probe's other fields since stays. */
 export function restoreProbes(container: Container, probes: AppProbes): Container {
-  return changeHandlers(container, (handler, path) =>
-    Object.hasOwn(probes, path) && handler?.httpGet?.path === path ? (probes[path] as AppProbe).handler : handler,
-  );
+  return changeHandlers(container, (handler, path) => {
+    if (!Object.hasOwn(probes, path) || handler?.httpGet?.path !== path) return handler;
+    const { handler: original } = probes[path] as AppProbe;
+    const kind = kindOf(original);
+    if (kind === undefined || isDeepStrictEqual(handler, redirected(original, kind, path))) return original;
+    return replaceKey(handler, 'httpGet', kind, original[kind]);
+  });
+}
+
+type Kind = (typeof NETWORK)[number];
+
+function redirected(original: Handler, kind: Kind, path: string): Handler {
+  // The API server would write the scheme itself, and then what stands would not be what is made.
+  return replaceKey(original, kind, 'httpGet', { path, port: READY_PORT, scheme: 'HTTP' });
+}
+
+function kindOf(handler: Handler | null | undefined): Kind | undefined {
+  return NETWORK.find((each) => handler?.[each] !== undefined && handler[each] !== null);
 }
 
 type Change = (handler: Handler | null | undefined, path: string) => Handler | null | undefined;
@@ -65,8 +81,8 @@ function changeHandlers(container: Container, change: Change): Container {
 function networkPort(
   handler: Handler | null | undefined,
   container: Container,
-): { readonly kind: (typeof NETWORK)[number]; readonly port: number } | null {
-  const kind = NETWORK.find((each) => handler?.[each] !== undefined && handler[each] !== null);
+): { readonly kind: Kind; readonly port: number } | null {
+  const kind = kindOf(handler);
   if (kind === undefined) return null;
   const target = handler?.[kind] as { port: number | string; host?: string };
   if (target.host !== undefined && target.host !== '') return null;

@@ -36,6 +36,9 @@ export interface PodFacts {
   readonly graceSeconds: number;
 }
 
+/** The variables that PodFacts stand in. */
+export const FACTS: readonly string[] = ['WEFT_DRAIN', 'WEFT_EXIT_WITH_APP', 'WEFT_APP_PROBES', 'WEFT_APP_METRICS'];
+
 export function graceOf(spec: PodSpec): number {
   return spec.terminationGracePeriodSeconds ?? GRACE_SECONDS;
 }

@@ -12,12 +12,16 @@ import {
   isSeq,
   type Node,
   type Pair,
+  parseDocument,
   stringify,
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml';
 import { isObject, type JsonObject } from '../../shared/json.ts';
 import type { Texts } from './pod.ts';
+
+/** Of manifests, whole and in parts. */
+export const PARSING = { merge: true, uniqueKeys: true } as const;
 
 export interface Edit {
   readonly start: number;
@@ -108,7 +112,7 @@ export class Splice {
     const end = contentEnd(node);
     this.replaced[at] = this.source.slice(start, end);
     const original = this.originals[at];
-    if (original !== undefined) {
+    if (original !== undefined && this.means(original, start, value)) {
       // A value that was not written at all left no room before itself either.
       this.edits.push({ start: original === '' ? this.afterKey(start) : start, end, text: original });
       return;
@@ -119,6 +123,16 @@ export class Splice {
       this.edits.push({ start: at, end: at, text: this.eol + this.block(value, this.keyColumn(at) + 2) });
     } else if (isScalar(node) || isFlow(node)) this.edits.push({ start, end, text: inline(value) });
     else this.edits.push({ start, end, text: this.block(value, this.columnOf(start)).trimStart() });
+  }
+
+  /** Whether a text from before, put at `start`, still says `value`; true of one that says nothing by itself (an alias). */
+  private means(original: string, start: number, value: unknown): boolean {
+    const document = parseDocument(' '.repeat(this.columnOf(start)) + original, PARSING);
+    try {
+      return document.errors.length > 0 || isDeepStrictEqual(document.toJS(), value);
+    } catch {
+      return true;
+    }
   }
 
   /** Takes out the entries that are `gone`; those beside each other at once. */

@@ -76,7 +76,13 @@ function call(
 interface Review {
   apiVersion: string;
   kind: string;
-  request: { uid: string; object: { metadata: object; spec: { initContainers?: object[] } } };
+  request: {
+    uid: string;
+    object: {
+      metadata: object;
+      spec: { containers: Record<string, unknown>[]; initContainers?: Record<string, unknown>[] };
+    };
+  };
   response: {
     uid: string;
     allowed: boolean;
@@ -101,6 +107,24 @@ async function answerTo(port: number, sent: Review): Promise<Review['response']>
 
 function operations(response: Review['response']): { op: string; path: string; value?: unknown }[] {
   return JSON.parse(Buffer.from(response.patch ?? '', 'base64').toString()) as { op: string; path: string }[];
+}
+
+/** The review of the pod that the patch makes of the one in `sent`. */
+function patched(sent: Review, patch: ReturnType<typeof operations>): Review {
+  const result = structuredClone(sent);
+  for (const { op, path, value } of patch) {
+    const keys = path
+      .split('/')
+      .slice(1)
+      .map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
+    const last = keys.pop() as string;
+    const object = result.request.object as unknown as Record<string, unknown>;
+    const parent = keys.reduce((at, key) => at[key] as Record<string, unknown>, object);
+    if (op === 'add' && Array.isArray(parent)) parent.splice(Number(last), 0, value);
+    else if (op === 'remove') delete parent[last];
+    else parent[last] = value;
+  }
+  return result;
 }
 
 describe('the webhook', () => {
@@ -135,23 +159,26 @@ describe('the webhook', () => {
     },
   );
 
-  test('does not patch again what it has patched (reinvocation)', async () => {
-    const sent = review('pod-1.31.json');
-    const patch = operations(await answerTo(port, sent));
-    const object = structuredClone(sent.request.object) as unknown as Record<string, unknown>;
-    for (const { op, path, value } of patch) {
-      const keys = path
-        .split('/')
-        .slice(1)
-        .map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
-      const last = keys.pop() as string;
-      const parent = keys.reduce<Record<string, unknown>>((at, key) => at[key] as Record<string, unknown>, object);
-      if (op === 'add' && Array.isArray(parent)) parent.splice(Number(last), 0, value);
-      else parent[last] = value;
-    }
-    const again = { ...sent, request: { ...sent.request, object } } as unknown as Review;
-    expect(await answerTo(port, again)).toEqual({ uid: sent.request.uid, allowed: true });
-  });
+  test.each(readdirSync(reviews).filter((file) => file.startsWith('pod-')))(
+    'does not patch again what it has patched (reinvocation), whatever others have done to it since: %s',
+    async (file) => {
+      const again = patched(review(file), operations(await answerTo(port, review(file))));
+      expect(await answerTo(port, again)).toEqual({ uid: again.request.uid, allowed: true });
+      const { containers, initContainers = [] } = again.request.object.spec;
+      // As AlwaysPullImages, a plug-in for a registry and the API server's own defaults do.
+      for (const each of [...containers, ...initContainers]) {
+        each['imagePullPolicy'] = 'Always';
+        each['image'] = `mirror.example/${String(each['image'])}`;
+        each['terminationMessagePath'] = '/dev/termination-log';
+        for (const { httpGet } of ['livenessProbe', 'readinessProbe'].map(
+          (name) => (each[name] ?? {}) as { httpGet?: object },
+        ))
+          Object.assign(httpGet ?? {}, { scheme: 'HTTP' });
+      }
+      containers.push({ name: 'late', image: 'late:1' });
+      expect(await answerTo(port, again)).toEqual({ uid: again.request.uid, allowed: true });
+    },
+  );
 
   test('leaves alone who opts out, and what is no new pod', async () => {
     const sent = review('pod-1.29.json');
