@@ -52,7 +52,8 @@ const APP_PROBES = z.record(z.string(), z.object({ handler: z.looseObject({}), p
 
 export type Injection =
   | { readonly kind: 'injected'; readonly template: PodTemplate; readonly notes: readonly string[] }
-  | { readonly kind: 'left alone'; readonly why: string };
+  /** `template`: without weft, whatever an earlier injection put there. */
+  | { readonly kind: 'left alone'; readonly template: PodTemplate; readonly why: string };
 
 /**
  * Of a pod that the same injection with the same settings was applied to it keeps what others have made of it since; one that
@@ -64,7 +65,7 @@ export function injectPod(given: PodTemplate, defaults: InjectDefaults): Result<
   const template = ejectPod(given);
   const { labels, annotations } = textsOf(template);
   const refusal = refusalOf(template, labels, annotations);
-  if (refusal !== null) return ok({ kind: 'left alone', why: refusal });
+  if (refusal !== null) return ok({ kind: 'left alone', template, why: refusal });
   const settings = settingsOf(defaults, annotations);
   if (!settings.ok) return settings;
   const conflicts = conflictsOf(template.spec);

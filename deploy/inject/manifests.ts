@@ -37,9 +37,9 @@ export function injectText(file: string, text: string, defaults: InjectDefaults)
   return editText(file, clean.value.text, (template) => {
     const injection = injectPod(template, defaults);
     if (!injection.ok) return injection;
-    if (injection.value.kind === 'left alone') return ok({ template, note: `left alone: ${injection.value.why}` });
-    const { notes } = injection.value;
-    return ok({ template: injection.value.template, note: ['injected', ...notes].join('; ') });
+    const { value } = injection;
+    const note = value.kind === 'left alone' ? `left alone: ${value.why}` : ['injected', ...value.notes].join('; ');
+    return ok({ template: value.template, note });
   });
 }
 

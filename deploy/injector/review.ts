@@ -50,16 +50,19 @@ export function review(body: string, defaults: InjectDefaults): Result<Reviewed,
     const status = { code: 400, reason: 'Invalid', message: `weft: ${detail}` };
     return ok({ answer: answer({ allowed: false, status }), pod, outcome: 'refused', detail });
   }
-  if (injection.value.kind === 'left alone') {
-    return ok({ answer: answer({ allowed: true }), pod, outcome: 'left alone', detail: injection.value.why });
-  }
-  const { template, notes } = injection.value;
+  const { kind, template } = injection.value;
   const operations = jsonPatch(object, template);
+  const encoded = Buffer.from(JSON.stringify(operations)).toString('base64');
+  const patch = operations.length === 0 ? {} : { patchType: 'JSONPatch', patch: encoded };
+  if (kind === 'left alone') {
+    // There is something to patch where weft is in it from an earlier call: it would redirect what is none of its own.
+    return ok({ answer: answer({ allowed: true, ...patch }), pod, outcome: kind, detail: injection.value.why });
+  }
+  const { notes } = injection.value;
   if (operations.length === 0) return ok({ answer: answer({ allowed: true }), pod, outcome: 'unchanged', detail: '' });
-  const patch = Buffer.from(JSON.stringify(operations)).toString('base64');
   const warnings = notes.length === 0 ? {} : { warnings: notes.map((note) => `weft: ${note}`) };
-  const response = { allowed: true, patchType: 'JSONPatch', patch, ...warnings };
-  return ok({ answer: answer(response), pod, outcome: 'injected', detail: notes.join('; ') });
+  const response = { allowed: true, ...patch, ...warnings };
+  return ok({ answer: answer(response), pod, outcome: kind, detail: notes.join('; ') });
 }
 
 /** What an operator can read, and what a log line can hold. */

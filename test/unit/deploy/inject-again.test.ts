@@ -4,6 +4,7 @@ import { ejectPod, injectPod } from '../../../deploy/inject/inject.ts';
 import { ejectText, injectText } from '../../../deploy/inject/manifests.ts';
 import type { Container, PodSpec, PodTemplate } from '../../../deploy/inject/pod.ts';
 import { DEFAULTS } from '../../../deploy/inject/settings.ts';
+import { review } from '../../../deploy/injector/review.ts';
 
 const CLASSIC = { ...DEFAULTS, nativeSidecar: false };
 
@@ -202,6 +203,24 @@ describe('a pod that comes again to the injector', () => {
     const wanted = { ...original, metadata: { annotations } };
     expect(injected(mutated, defaults)).toEqual(injected(wanted, defaults));
   });
+});
+
+test.each([
+  ['hostNetwork', { hostNetwork: true }, 'hostNetwork: the node has no redirect of its own'],
+  ['another mesh', { containers: [web, { name: 'istio-proxy' }] }, 'container istio-proxy: it is in a mesh already'],
+])('a pod that got %s in between loses what weft put there, with a word', (_what, spec, why) => {
+  const original = pod({ containers: [web] });
+  const object = { ...injected(original), spec: { ...injected(original).spec, ...spec } };
+  const wanted = { ...original, spec: { ...original.spec, ...spec } };
+  expect(injectPod(object, DEFAULTS)).toEqual({ ok: true, value: { kind: 'left alone', template: wanted, why } });
+  const request = { uid: 'u', kind: { group: '', version: 'v1', kind: 'Pod' }, operation: 'CREATE', object };
+  const body = JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', request });
+  const reviewed = review(body, DEFAULTS);
+  if (!reviewed.ok) throw new Error(reviewed.error);
+  expect(reviewed.value).toMatchObject({ outcome: 'left alone', detail: why });
+  const { patch } = (reviewed.value.answer as { response: { patch: string } }).response;
+  const paths = (JSON.parse(Buffer.from(patch, 'base64').toString()) as { path: string }[]).map(({ path }) => path);
+  expect(paths).toEqual(expect.arrayContaining(['/spec/initContainers', '/spec/volumes']));
 });
 
 describe('a file that was injected and edited', () => {

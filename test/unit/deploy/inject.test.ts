@@ -41,7 +41,7 @@ describe('who gets a sidecar', () => {
   ])('%s "false" as a %s leaves the pod alone, and says so', (name, place) => {
     const no = { [name]: 'false' };
     const result = injectPod(place === 'label' ? pod({}, {}, no) : pod({}, no), DEFAULTS);
-    expect(result).toEqual({ ok: true, value: { kind: 'left alone', why: `${place} ${name}: "false"` } });
+    expect(result).toMatchObject({ ok: true, value: { kind: 'left alone', why: `${place} ${name}: "false"` } });
   });
 
   test('a label counts more than an annotation, and our name more than that of Istio', () => {
@@ -52,7 +52,7 @@ describe('who gets a sidecar', () => {
   });
 
   test('a pod in the network of its node is left alone even if it asks', () => {
-    expect(injectPod(pod({ hostNetwork: true }, {}, { 'weft.dev/inject': 'true' }), DEFAULTS)).toEqual({
+    expect(injectPod(pod({ hostNetwork: true }, {}, { 'weft.dev/inject': 'true' }), DEFAULTS)).toMatchObject({
       ok: true,
       value: { kind: 'left alone', why: 'hostNetwork: the node has no redirect of its own' },
     });
@@ -61,7 +61,7 @@ describe('who gets a sidecar', () => {
   test.each([{ os: { name: 'windows' } }, { nodeSelector: { 'kubernetes.io/os': 'windows' } }])(
     'a pod for nodes with Windows is left alone even if it asks: %j',
     (spec) => {
-      expect(injectPod(pod(spec, {}, { 'weft.dev/inject': 'true' }), DEFAULTS)).toEqual({
+      expect(injectPod(pod(spec, {}, { 'weft.dev/inject': 'true' }), DEFAULTS)).toMatchObject({
         ok: true,
         value: { kind: 'left alone', why: 'Windows: weft and its redirect need Linux' },
       });
