@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { Complaint } from '../../proxy/config/wording.ts';
 import { isObject, parseObject } from '../../shared/json.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
-import type { Container, PodMetadata, PodSpec, PodTemplate, Texts } from './pod.ts';
+import type { Container, PodMetadata, PodSpec, PodTemplate, Texts, WrittenTexts } from './pod.ts';
 import { type AppProbe, type AppProbes, redirectProbes, restoreProbes } from './probes.ts';
 import { type InjectDefaults, oversized, type PodSettings, settingsOf, wish } from './settings.ts';
 import {
@@ -28,7 +28,7 @@ export const RECORD_ANNOTATION = 'weft.dev/injected';
 
 /** What `weft.dev/injected` holds, as JSON: how to undo what cannot be seen from the pod. */
 export interface InjectRecord {
-  /** Fields that were absent, and fields that were there without a value. */
+  /** Fields that were absent, and fields and annotations that were there without a value. */
   readonly absent?: readonly string[];
   readonly empty?: readonly string[];
   /** Annotations as they were; null: absent. */
@@ -60,7 +60,7 @@ export type Injection =
  * another was applied to it makes anew. Each error stands at its field or annotation of the pod.
  */
 export function injectPod(given: PodTemplate, defaults: InjectDefaults): Result<Injection, Complaint[]> {
-  const large = oversized(given.metadata?.annotations ?? {});
+  const large = oversized(textsOf(given).annotations);
   if (large !== null) return err([large]);
   const template = ejectPod(given);
   const { labels, annotations } = textsOf(template);
@@ -75,9 +75,8 @@ export function injectPod(given: PodTemplate, defaults: InjectDefaults): Result<
 
 /** The pod as it was before `injectPod`; the same object if it was not injected. */
 export function ejectPod(template: PodTemplate): PodTemplate {
-  const text = template.metadata?.annotations?.[RECORD_ANNOTATION];
-  if (text === undefined) return template;
-  const record = readRecord(text);
+  if (typeof template.metadata?.annotations?.[RECORD_ANNOTATION] !== 'string') return template;
+  const record = readRecord(template);
   const { initContainers, containers, volumes: mounted, shareProcessNamespace, ...others } = template.spec;
   const own = [...(initContainers ?? []), ...containers].find(({ name }) => name === SIDECAR);
   const probes = readProbes(own?.env?.find(({ name }) => name === 'WEFT_APP_PROBES')?.value);
@@ -97,8 +96,8 @@ export function ejectPod(template: PodTemplate): PodTemplate {
   return withMetadata({ ...template, spec }, restoredMetadata(template.metadata ?? {}, record));
 }
 
-export function readRecord(text: string | undefined): InjectRecord {
-  const read = RECORD.safeParse(parseObject(text ?? '{}'));
+export function readRecord({ metadata }: PodTemplate): InjectRecord {
+  const read = RECORD.safeParse(parseObject(metadata?.annotations?.[RECORD_ANNOTATION] ?? '{}'));
   return read.success ? (read.data as InjectRecord) : {};
 }
 
@@ -128,7 +127,7 @@ function added(template: PodTemplate, given: PodTemplate, annotations: Texts, se
   };
   const init = initContainer(settings);
   const sidecar = sidecarContainer(settings, facts);
-  const earlier = readRecord(given.metadata?.annotations?.[RECORD_ANNOTATION]);
+  const earlier = readRecord(given);
   const made = fingerprint(settings);
   const isStanding = earlier.made === made;
   const standing: Partial<PodSpec> = isStanding ? given.spec : {};
@@ -144,13 +143,13 @@ function added(template: PodTemplate, given: PodTemplate, annotations: Texts, se
   };
   const changed = newAnnotations(annotations, settings);
   const record: InjectRecord = {
-    ...recordOf(template, newSpec, annotations, changed, isStanding ? earlier : {}),
+    ...recordOf(template, newSpec, changed, isStanding ? earlier : {}),
     made,
     ...(isStanding && earlier.texts !== undefined ? { texts: earlier.texts } : {}),
   };
   const metadata = {
     ...template.metadata,
-    annotations: { ...annotations, ...changed, [RECORD_ANNOTATION]: JSON.stringify(record) },
+    annotations: { ...template.metadata?.annotations, ...changed, [RECORD_ANNOTATION]: JSON.stringify(record) },
   };
   return { kind: 'injected', template: withMetadata({ ...template, spec: newSpec }, metadata), notes };
 }
@@ -160,13 +159,11 @@ function sorted(probes: AppProbes): AppProbes {
   return Object.fromEntries(Object.entries(probes).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-function recordOf(
-  template: PodTemplate,
-  spec: PodSpec,
-  annotations: Texts,
-  changed: Texts,
-  earlier: InjectRecord,
-): InjectRecord {
+function recordOf(template: PodTemplate, spec: PodSpec, changed: Texts, earlier: InjectRecord): InjectRecord {
+  const annotations = template.metadata?.annotations ?? {};
+  const changes = Object.keys(changed).filter(
+    (name) => name !== TRUST_ANNOTATION && changed[name] !== annotations[name],
+  );
   const places: [string, unknown][] = [
     ['metadata', template.metadata],
     ['annotations', template.metadata?.annotations],
@@ -179,10 +176,8 @@ function recordOf(
   const names = (wanted: undefined | null, before: readonly string[] = []): string[] =>
     places.filter(([name, value]) => value === wanted || before.includes(name)).map(([name]) => name);
   const absent = names(undefined, earlier.absent);
-  const empty = names(null, earlier.empty);
-  const replaced = Object.keys(changed)
-    .filter((name) => name !== TRUST_ANNOTATION && changed[name] !== annotations[name])
-    .map((name) => [name, annotations[name] ?? null] as const);
+  const empty = [...names(null, earlier.empty), ...changes.filter((name) => annotations[name] === null)];
+  const replaced = changes.map((name) => [name, annotations[name] ?? null] as const);
   return {
     ...(absent.length > 0 ? { absent } : {}),
     ...(empty.length > 0 ? { empty } : {}),
@@ -262,13 +257,13 @@ function conflict(path: Complaint['path'], message: string): Complaint {
 
 function restoredMetadata(metadata: PodMetadata, record: InjectRecord): PodMetadata | null | undefined {
   const { annotations: had, ...others } = metadata;
-  const annotations: Record<string, string> = { ...had };
+  const annotations: Record<string, string | null> = { ...had };
   delete annotations[RECORD_ANNOTATION];
   delete annotations[TRUST_ANNOTATION];
   for (const [name, value] of Object.entries(record.annotations ?? {})) {
     // What others have written there since is theirs.
     if (annotations[name] !== SCRAPE[name]) continue;
-    if (value === null) delete annotations[name];
+    if (value === null && record.empty?.includes(name) !== true) delete annotations[name];
     else annotations[name] = value;
   }
   const none = Object.keys(annotations).length === 0;
@@ -290,7 +285,9 @@ function withMetadata(template: PodTemplate, metadata: PodMetadata | null | unde
 }
 
 function textsOf({ metadata }: PodTemplate): { labels: Texts; annotations: Texts } {
-  return { labels: metadata?.labels ?? {}, annotations: metadata?.annotations ?? {} };
+  const read = (texts: WrittenTexts): Texts =>
+    Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, text ?? '']));
+  return { labels: read(metadata?.labels ?? {}), annotations: read(metadata?.annotations ?? {}) };
 }
 
 function isOurs({ name }: Container): boolean {
@@ -301,7 +298,7 @@ function isOurVolume(name: string): boolean {
   return /^weft-(?:pod|policy|certs|token)$/.test(name);
 }
 
-function readProbes(text: string | undefined): AppProbes {
+function readProbes(text: string | null | undefined): AppProbes {
   const read = APP_PROBES.safeParse(parseObject(text ?? '{}'));
   return read.success ? read.data : {};
 }

@@ -114,7 +114,7 @@ function spliceTemplate(
   after: PodTemplate,
 ): { readonly edits: Splice['edits']; readonly template: PodTemplate } {
   const before = value as PodTemplate;
-  const record = readRecord(before.metadata?.annotations?.[RECORD_ANNOTATION]);
+  const record = readRecord(before);
   const splice = new Splice(source, record.texts);
   splice.change(node, before, after);
   if (after.metadata?.annotations?.[RECORD_ANNOTATION] === undefined || Object.keys(splice.replaced).length === 0)
@@ -127,7 +127,7 @@ function spliceTemplate(
 
 function withTexts(template: PodTemplate, texts: Readonly<Record<string, string>>): PodTemplate {
   const annotations = template.metadata?.annotations ?? {};
-  const record: InjectRecord = { ...readRecord(annotations[RECORD_ANNOTATION]), texts };
+  const record: InjectRecord = { ...readRecord(template), texts };
   return {
     ...template,
     metadata: { ...template.metadata, annotations: { ...annotations, [RECORD_ANNOTATION]: JSON.stringify(record) } },

@@ -47,7 +47,7 @@ function named(template: PodTemplate, name: string): Container {
 }
 
 function variable(template: PodTemplate, name: string): string | undefined {
-  return named(template, 'weft').env?.find((each) => each.name === name)?.value;
+  return named(template, 'weft').env?.find((each) => each.name === name)?.value ?? undefined;
 }
 
 const web = {

@@ -29,7 +29,7 @@ function sidecarOf(template: PodTemplate): Container {
 }
 
 function variable(template: PodTemplate, name: string): string | undefined {
-  return sidecarOf(template).env?.find((each) => each.name === name)?.value;
+  return sidecarOf(template).env?.find((each) => each.name === name)?.value ?? undefined;
 }
 
 describe('who gets a sidecar', () => {

@@ -1,0 +1,116 @@
+import { describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { ejectPod, injectPod } from '../../../deploy/inject/inject.ts';
+import { ejectText, injectText } from '../../../deploy/inject/manifests.ts';
+import { type PodTemplate, readPod } from '../../../deploy/inject/pod.ts';
+import { DEFAULTS, type InjectDefaults } from '../../../deploy/inject/settings.ts';
+
+const CLASSIC: InjectDefaults = { ...DEFAULTS, nativeSidecar: false };
+
+function textOf(result: ReturnType<typeof injectText>): string {
+  if (!result.ok) throw new Error(JSON.stringify(result.error));
+  return result.value.text;
+}
+
+function notesOf(text: string): readonly string[] {
+  const result = injectText('f', text, DEFAULTS);
+  if (!result.ok) throw new Error(JSON.stringify(result.error));
+  return result.value.notes;
+}
+
+describe('null is a field that is not there', () => {
+  const container = { name: 'app', livenessProbe: { tcpSocket: { port: 80 } } };
+  test.each<[string, object]>([
+    ['of the metadata', { metadata: null }],
+    ['name', { metadata: { name: null } }],
+    ['namespace', { metadata: { namespace: null, generateName: null } }],
+    ['labels and annotations', { metadata: { labels: null, annotations: null } }],
+    ['one of them', { metadata: { labels: { a: null }, annotations: { b: null, 'prometheus.io/path': null } } }],
+    ['initContainers', { spec: { initContainers: null, containers: [container] } }],
+    ['volumes', { spec: { volumes: null, containers: [container] } }],
+    ['securityContext', { spec: { securityContext: null, containers: [{ ...container, securityContext: null }] } }],
+    ['runAsUser', { spec: { securityContext: { runAsUser: null, runAsGroup: null }, containers: [container] } }],
+    [
+      'runAsUser of a container',
+      { spec: { containers: [{ ...container, securityContext: { runAsUser: null, runAsGroup: null } }] } },
+    ],
+    ['hostNetwork', { spec: { hostNetwork: null, hostPID: null, containers: [container] } }],
+    ['restartPolicy', { spec: { restartPolicy: null, shareProcessNamespace: null, containers: [container] } }],
+    ['terminationGracePeriodSeconds', { spec: { terminationGracePeriodSeconds: null, containers: [container] } }],
+    ['os and nodeSelector', { spec: { os: null, nodeSelector: null, containers: [container] } }],
+    ['restartPolicy of a container', { spec: { containers: [{ ...container, restartPolicy: null }] } }],
+    ['ports and env', { spec: { containers: [{ ...container, ports: null, env: null }] } }],
+    [
+      'fields of ports and variables',
+      {
+        spec: {
+          containers: [
+            {
+              ...container,
+              ports: [{ name: null, protocol: null, containerPort: 80 }],
+              env: [{ name: 'A', value: null, valueFrom: null }],
+            },
+          ],
+        },
+      },
+    ],
+    ['probes', { spec: { containers: [{ name: 'app', livenessProbe: null, lifecycle: null }] } }],
+    ['hooks', { spec: { containers: [{ name: 'app', lifecycle: { preStop: null, postStart: null } }] } }],
+    [
+      'ways of a probe',
+      {
+        spec: {
+          containers: [
+            {
+              name: 'app',
+              livenessProbe: { exec: null, httpGet: null, tcpSocket: { port: 80, host: null }, timeoutSeconds: null },
+              readinessProbe: { grpc: { port: 9, service: null }, tcpSocket: null },
+              startupProbe: { httpGet: { port: 80, path: null, host: null, scheme: null, httpHeaders: null } },
+            },
+          ],
+        },
+      },
+    ],
+    [
+      'the value of a header',
+      {
+        spec: {
+          containers: [
+            { name: 'app', livenessProbe: { httpGet: { port: 80, httpHeaders: [{ name: 'A', value: null }] } } },
+          ],
+        },
+      },
+    ],
+  ])('%s', (_field, fields) => {
+    const object = { kind: 'Pod', spec: { containers: [container] }, ...fields };
+    expect(readPod(object)).toMatchObject({ ok: true });
+    for (const defaults of [DEFAULTS, CLASSIC]) {
+      const result = injectPod(object, defaults);
+      if (!result.ok || result.value.kind !== 'injected') throw new Error(JSON.stringify(result));
+      expect(ejectPod(result.value.template)).toEqual(object);
+      const again = injectPod(result.value.template, defaults);
+      expect(again).toEqual(result);
+      for (const text of [JSON.stringify(object), JSON.stringify(object, null, 2), stringify(object)]) {
+        const there = textOf(injectText('f', text, defaults));
+        expect(textOf(ejectText('f', there))).toBe(text);
+        expect((parse(there) as PodTemplate).spec.containers.length).toBe(defaults.nativeSidecar ? 1 : 2);
+      }
+    }
+  });
+
+  test.each(['~', 'null', 'Null', ''])('however it is written: "%s"', (nothing) => {
+    const text = `kind: Pod
+metadata:
+  annotations: ${nothing}
+spec:
+  hostNetwork: ${nothing}
+  initContainers: ${nothing} # none
+  volumes: ${nothing}
+  containers:
+    - name: app
+      securityContext: ${nothing}
+`;
+    expect(notesOf(text)).toEqual(['Pod (no name): injected']);
+    expect(textOf(ejectText('f', textOf(injectText('f', text, DEFAULTS))))).toBe(text);
+  });
+});
