@@ -5,6 +5,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import {
+  type DocumentOptions,
   isAlias,
   isMap,
   isPair,
@@ -12,7 +13,9 @@ import {
   isSeq,
   type Node,
   type Pair,
+  type ParseOptions,
   parseDocument,
+  type SchemaOptions,
   stringify,
   type YAMLMap,
   type YAMLSeq,
@@ -20,8 +23,21 @@ import {
 import { isObject, type JsonObject } from '../../shared/json.ts';
 import type { Texts } from './pod.ts';
 
-/** Of manifests, whole and in parts. */
-export const PARSING = { merge: true, uniqueKeys: true } as const;
+/**
+ * Of manifests, whole and in parts: the YAML 1.1 that kubectl reads (go-yaml), where `yes` is true and 0144 is 100, but which
+ * knows no numbers to the base of 60, and whose dates and lists with a tag are what they look like.
+ */
+export const PARSING: ParseOptions & DocumentOptions & SchemaOptions = {
+  merge: true,
+  uniqueKeys: true,
+  schema: 'yaml-1.1',
+  customTags: (tags) =>
+    tags.filter(
+      (each) =>
+        typeof each === 'string' ||
+        (!/:(?:timestamp|binary|omap|pairs|set)$/.test(each.tag) && !('format' in each && each.format === 'TIME')),
+    ),
+};
 
 export interface Edit {
   readonly start: number;

@@ -114,3 +114,46 @@ spec:
     expect(textOf(ejectText('f', textOf(injectText('f', text, DEFAULTS))))).toBe(text);
   });
 });
+
+/** Of sigs.k8s.io/yaml, by which kubectl turns a file into JSON. */
+describe('scalars are read as kubectl reads them', () => {
+  const text = (spec: string, annotations = ''): string =>
+    `kind: Pod\nmetadata:\n  name: p\n  annotations: {${annotations}}\nspec:\n  ${spec}\n  containers:\n    - name: app\n`;
+  const alone = 'Pod p: left alone: hostNetwork: the node has no redirect of its own';
+
+  test.each(['true', 'True', 'yes', 'Yes', 'YES', 'on', 'On', 'y', 'Y'])('hostNetwork: %s is true', (word) => {
+    expect(notesOf(text(`hostNetwork: ${word}`))).toEqual([alone]);
+  });
+
+  test.each(['false', 'no', 'No', 'off', 'OFF', 'n', 'N'])('hostNetwork: %s is false', (word) => {
+    const written = text(`hostNetwork: ${word}`);
+    expect(notesOf(written)).toEqual(['Pod p: injected']);
+    expect(textOf(ejectText('f', textOf(injectText('f', written, DEFAULTS))))).toBe(written);
+  });
+
+  test.each([
+    ['hostNetwork: "yes"', '', 'must be true or false, not the text "yes"'],
+    ['hostNetwork: 1', '', 'must be true or false, not number 1'],
+    ['hostNetwork: false', 'sidecar.istio.io/inject: no', 'must be text, not boolean false'],
+    ['hostNetwork: false', 'a: y', 'must be text, not boolean true'],
+    ['hostNetwork: false', 'a: 1_000', 'must be text, not number 1000'],
+  ])('%s {%s} is refused, as the API server refuses it', (spec, annotations, problem) => {
+    const result = injectText('f', text(spec, annotations), DEFAULTS);
+    expect(result.ok ? [] : result.error.map(({ message }) => message)).toEqual([problem]);
+  });
+
+  test('numbers with a leading zero are octal, and dates, times and binary text are text', () => {
+    const written = text(
+      'terminationGracePeriodSeconds: 0144',
+      'day: 2026-01-02, time: 12:30:45, at: 2026-01-02T03:04:05Z, ratio: 1:30.5',
+    );
+    const there = textOf(injectText('f', written, DEFAULTS));
+    expect(there).toContain('name: WEFT_DRAIN\n          value: "95"');
+    expect(textOf(ejectText('f', there))).toBe(written);
+  });
+
+  test('a JSON file says true by true alone', () => {
+    const result = injectText('f', '{"kind":"Pod","spec":{"hostNetwork":"yes","containers":[{"name":"a"}]}}', DEFAULTS);
+    expect(result.ok).toBe(false);
+  });
+});
