@@ -6,13 +6,13 @@ import { z } from 'zod';
 import type { Complaint } from '../../proxy/config/wording.ts';
 import { isObject, parseObject } from '../../shared/json.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
+import { conflictsOf, isOurs, isOurVolume } from './conflicts.ts';
 import type { Container, PodMetadata, PodSpec, PodTemplate, Texts, WrittenTexts } from './pod.ts';
 import { type AppProbe, type AppProbes, redirectProbes, restoreProbes } from './probes.ts';
 import { type InjectDefaults, oversized, type PodSettings, settingsOf, wish } from './settings.ts';
 import {
   fromCa,
   graceOf,
-  INIT,
   initContainer,
   METRICS_PORT,
   type PodFacts,
@@ -20,7 +20,6 @@ import {
   sidecarContainer,
   TRUST_ANNOTATION,
   volumes,
-  WEFT_USER,
 } from './sidecar.ts';
 import { among, fingerprint, withFacts } from './standing.ts';
 
@@ -233,28 +232,6 @@ function isForWindows(spec: PodSpec): boolean {
   return named || (isObject(nodeSelector) && nodeSelector['kubernetes.io/os'] === 'windows');
 }
 
-function conflictsOf(spec: PodSpec): Complaint[] {
-  const all = (['initContainers', 'containers'] as const).flatMap((list) =>
-    (spec[list] ?? []).map((container, i) => ({ container, path: ['spec', list, i] })),
-  );
-  const named = all
-    .filter(({ container }) => isOurs(container))
-    .map(({ container, path }) => conflict([...path, 'name'], `is "${container.name}", which is weft's own`));
-  const user = (['runAsUser', 'runAsGroup'] as const).flatMap((field) =>
-    all
-      .filter(({ container }) => (container.securityContext?.[field] ?? spec.securityContext?.[field]) === WEFT_USER)
-      .map(({ path }) => conflict(path, `has ${field} ${WEFT_USER}, weft's own: its traffic would pass by the mesh`)),
-  );
-  const volume = (spec.volumes ?? []).flatMap(({ name }, i) =>
-    isOurVolume(name) ? [conflict(['spec', 'volumes', i, 'name'], `is "${name}", which is weft's own`)] : [],
-  );
-  return [...named, ...user, ...volume];
-}
-
-function conflict(path: Complaint['path'], message: string): Complaint {
-  return { path, message, advice: '', at: 'value' };
-}
-
 function restoredMetadata(metadata: PodMetadata, record: InjectRecord): PodMetadata | null | undefined {
   const { annotations: had, ...others } = metadata;
   const annotations: Record<string, string | null> = { ...had };
@@ -288,14 +265,6 @@ function textsOf({ metadata }: PodTemplate): { labels: Texts; annotations: Texts
   const read = (texts: WrittenTexts): Texts =>
     Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, text ?? '']));
   return { labels: read(metadata?.labels ?? {}), annotations: read(metadata?.annotations ?? {}) };
-}
-
-function isOurs({ name }: Container): boolean {
-  return name === SIDECAR || name === INIT;
-}
-
-function isOurVolume(name: string): boolean {
-  return /^weft-(?:pod|policy|certs|token)$/.test(name);
 }
 
 function readProbes(text: string | null | undefined): AppProbes {
