@@ -47,6 +47,8 @@ const RECORD = z.object({
   made: z.string().optional(),
   texts: TEXTS.optional(),
 });
+/** Characters of a text that somebody wrote by mistake. */
+const MAX_SHOWN = 60;
 const APP_PROBES = z.record(z.string(), z.object({ handler: z.looseObject({}), port: z.number() }));
 
 export type Injection =
@@ -108,7 +110,7 @@ function added(template: PodTemplate, given: PodTemplate, annotations: Texts, se
   const redirect = (each: Container): Container => (settings.rewriteProbes ? redirectProbes(each, probes) : each);
   const containers = spec.containers.map(redirect);
   const initContainers = (spec.initContainers ?? []).map(redirect);
-  const metrics = settings.mergeMetrics ? metricsOf(annotations) : null;
+  const metrics = settings.mergeMetrics ? metricsOf(annotations, spec, notes) : null;
   const ends = !settings.nativeSidecar && /^(?:Never|OnFailure)$/.test(spec.restartPolicy ?? '');
   const shares = spec.shareProcessNamespace ?? null;
   const exitWithApp = ends && shares !== false && spec.hostPID !== true;
@@ -184,11 +186,28 @@ function recordOf(template: PodTemplate, spec: PodSpec, changed: Texts, earlier:
   };
 }
 
-/** Where Prometheus finds the application, if the pod says so: `prometheus.io/*`, as scrape configurations read them. */
-function metricsOf(annotations: Texts): { port: number; path: string; scheme: string } | null {
+interface AppMetrics {
+  readonly port: number;
+  readonly path: string;
+  readonly scheme: string;
+}
+
+/**
+ * Where Prometheus finds the application, if the pod says so: `prometheus.io/*`, as scrape configurations read them. Adds to
+ * `notes` why it does not: scrapers are sent to weft all the same, and kubelet would not complain of the pod.
+ */
+function metricsOf(annotations: Texts, spec: PodSpec, notes: string[]): AppMetrics | null {
   if (annotations['prometheus.io/scrape'] !== 'true') return null;
-  const port = Number(annotations['prometheus.io/port'] ?? '80');
-  if (!Number.isInteger(port) || port < 1 || port > 65_535 || port === METRICS_PORT) return null;
+  const text = annotations['prometheus.io/port'] ?? '80';
+  const port = /^[0-9]{1,5}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 65_535 || port === METRICS_PORT) {
+    const wrong = port === METRICS_PORT ? "weft's own" : 'no port number';
+    const named = spec.containers.flatMap(({ ports }) => ports ?? []).find(({ name }) => name === text);
+    const advice = named === undefined ? 'the number of its port' : String(named.containerPort);
+    const shown = JSON.stringify(text.slice(0, MAX_SHOWN));
+    notes.push(`prometheus.io/port ${shown} is ${wrong}, so the application's metrics are not served: write ${advice}`);
+    return null;
+  }
   const scheme = annotations['prometheus.io/scheme'] === 'https' ? 'https' : 'http';
   return { port, path: annotations['prometheus.io/path'] ?? '/metrics', scheme };
 }

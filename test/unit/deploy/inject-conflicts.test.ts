@@ -3,6 +3,7 @@ import { injectPod } from '../../../deploy/inject/inject.ts';
 import { injectText } from '../../../deploy/inject/manifests.ts';
 import type { Container } from '../../../deploy/inject/pod.ts';
 import { DEFAULTS, type InjectDefaults } from '../../../deploy/inject/settings.ts';
+import { review } from '../../../deploy/injector/review.ts';
 import { formatComplaint } from '../../../proxy/config/wording.ts';
 import { formatProblem } from '../../../shared/problem.ts';
 
@@ -17,6 +18,61 @@ function listening(containerPort: number, protocol?: string | null): Container {
     ports: [{ containerPort: 8080 }, { containerPort, ...(protocol === undefined ? {} : { protocol }) }],
   };
 }
+
+describe('a port for Prometheus at which the application cannot be asked', () => {
+  const injectedWith = (annotations: Record<string, string>): { notes: readonly string[]; text: string } => {
+    const ports = [{ name: 'metrics', containerPort: 9464 }];
+    const spec = { containers: [{ name: 'app', ports }] };
+    const result = injectPod({ metadata: { annotations }, spec }, DEFAULTS);
+    if (!result.ok || result.value.kind !== 'injected') throw new Error(JSON.stringify(result));
+    return { notes: result.value.notes, text: JSON.stringify(result.value.template) };
+  };
+  const lost = "so the application's metrics are not served";
+
+  test.each([
+    ['metrics', `prometheus.io/port "metrics" is no port number, ${lost}: write 9464`],
+    ['metric', `prometheus.io/port "metric" is no port number, ${lost}: write the number of its port`],
+    ['', `prometheus.io/port "" is no port number, ${lost}: write the number of its port`],
+    ['0', `prometheus.io/port "0" is no port number, ${lost}: write the number of its port`],
+    ['70000', `prometheus.io/port "70000" is no port number, ${lost}: write the number of its port`],
+    ['0x50', `prometheus.io/port "0x50" is no port number, ${lost}: write the number of its port`],
+    ['15020', `prometheus.io/port "15020" is weft's own, ${lost}: write the number of its port`],
+  ])('is said: %j', (port, note) => {
+    const { notes, text } = injectedWith({ 'prometheus.io/scrape': 'true', 'prometheus.io/port': port });
+    expect(notes).toEqual([note]);
+    expect(text).not.toContain('WEFT_APP_METRICS');
+  });
+
+  test.each<[string, Record<string, string>]>([
+    ['a number', { 'prometheus.io/scrape': 'true', 'prometheus.io/port': '9464' }],
+    ['none', { 'prometheus.io/scrape': 'true' }],
+    ['one that nobody scrapes', { 'prometheus.io/scrape': 'false', 'prometheus.io/port': 'x' }],
+    ['one without a wish to be scraped', { 'prometheus.io/port': 'x' }],
+    [
+      'one that stays as it is',
+      { 'prometheus.io/scrape': 'true', 'prometheus.io/port': 'x', 'weft.dev/merge-metrics': 'false' },
+    ],
+  ])('is not %s', (_what, annotations) => {
+    expect(injectedWith(annotations).notes).toEqual([]);
+  });
+
+  test('is a warning that kubectl shows', () => {
+    const metadata = { annotations: { 'prometheus.io/scrape': 'true', 'prometheus.io/port': 'x' } };
+    const object = { metadata, spec: { containers: [{ name: 'app' }] } };
+    const request = { uid: 'u', kind: { group: '', version: 'v1', kind: 'Pod' }, operation: 'CREATE', object };
+    const body = JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', request });
+    expect(review(body, DEFAULTS)).toMatchObject({
+      value: {
+        answer: {
+          response: {
+            allowed: true,
+            warnings: [`weft: prometheus.io/port "x" is no port number, ${lost}: write the number of its port`],
+          },
+        },
+      },
+    });
+  });
+});
 
 describe('a container at a port of weft', () => {
   test.each([
