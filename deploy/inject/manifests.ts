@@ -24,6 +24,13 @@ const TEMPLATES: Readonly<Record<string, readonly string[]>> = {
   CronJob: ['spec', 'jobTemplate', 'spec', 'template'],
 };
 
+const KINDLESS: Complaint = {
+  path: ['kind'],
+  message: 'is required',
+  advice: 'a List names none for its items',
+  at: 'value',
+};
+
 export interface EditedText {
   readonly text: string;
   /** What became of each pod, one line each: `Deployment shop/cart: injected`. */
@@ -58,6 +65,8 @@ interface Place {
   readonly value: unknown;
   readonly path: Path;
   readonly subject: string;
+  /** Why nobody can say whether a pod is here. */
+  readonly wrong: Complaint | null;
 }
 
 function editText(file: string, text: string, change: Change): Result<EditedText, Problem[]> {
@@ -77,7 +86,7 @@ function editText(file: string, text: string, change: Change): Result<EditedText
   const expected: PodTemplate[] = [];
   const edits: Edit[] = [];
   for (const place of documents.flatMap(placesOf)) {
-    const read = readPod(place.value);
+    const read = place.wrong === null ? readPod(place.value) : err([place.wrong]);
     const changed = read.ok ? change(read.value) : read;
     if (!changed.ok) {
       for (const { path, message, advice, at } of changed.error) {
@@ -145,20 +154,26 @@ function placesOf(document: Document.Parsed): Place[] {
   return document.contents === null ? [] : placesIn(document.contents, value, []);
 }
 
-function placesIn(node: Node, value: unknown, path: Path): Place[] {
+/** `inherited`: the kind of what says none itself; null outside of lists. */
+function placesIn(node: Node, value: unknown, path: Path, inherited: string | null = null): Place[] {
   if (!isMap(node) || !isObject(value)) return [];
-  const kind = String(value['kind']);
+  const own = value['kind'] ?? null;
+  const kind = own ?? inherited;
+  if (typeof kind !== 'string') return [];
+  if (own === null && kind === '') return [{ node, value, path, subject: '', wrong: KINDLESS }];
   const items = node.get('items', true) as unknown;
   if (kind.endsWith('List') && isSeq(items)) {
     const values = value['items'] as unknown[];
-    return items.items.flatMap((item, i) => placesIn(item as Node, values[i], [...path, 'items', i]));
+    // As in apimachinery (UnstructuredJSONScheme): the items of a DeploymentList are Deployments, those of a List nothing.
+    const kindOfItems = kind.slice(0, -'List'.length);
+    return items.items.flatMap((item, i) => placesIn(item as Node, values[i], [...path, 'items', i], kindOfItems));
   }
   const steps = Object.hasOwn(TEMPLATES, kind) ? TEMPLATES[kind] : undefined;
   if (steps === undefined) return [];
   const template = steps.length === 0 ? node : (node.getIn(steps, true) as Node | undefined);
   if (template === undefined) return [];
   const inner = steps.reduce<unknown>((at, step) => (isObject(at) ? at[step] : undefined), value);
-  return [{ node: template, value: inner, path: [...path, ...steps], subject: subjectOf(kind, value) }];
+  return [{ node: template, value: inner, path: [...path, ...steps], subject: subjectOf(kind, value), wrong: null }];
 }
 
 /** Where in the text the value at `path` begins, or its key; if it is absent, the nearest one around it. */

@@ -4,6 +4,7 @@ import { ejectPod, injectPod } from '../../../deploy/inject/inject.ts';
 import { ejectText, injectText } from '../../../deploy/inject/manifests.ts';
 import { type PodTemplate, readPod } from '../../../deploy/inject/pod.ts';
 import { DEFAULTS, type InjectDefaults } from '../../../deploy/inject/settings.ts';
+import { formatProblem } from '../../../shared/problem.ts';
 
 const CLASSIC: InjectDefaults = { ...DEFAULTS, nativeSidecar: false };
 
@@ -155,5 +156,43 @@ describe('scalars are read as kubectl reads them', () => {
   test('a JSON file says true by true alone', () => {
     const result = injectText('f', '{"kind":"Pod","spec":{"hostNetwork":"yes","containers":[{"name":"a"}]}}', DEFAULTS);
     expect(result.ok).toBe(false);
+  });
+});
+
+describe('items of a list', () => {
+  const template = 'spec: {template: {spec: {containers: [{name: a}]}}}';
+  const list = (kind: string, item: string): string => `kind: ${kind}\nitems:\n  - ${item}\n`;
+
+  test.each([
+    ['DeploymentList', `{metadata: {name: d}, ${template}}`, 'Deployment d: injected'],
+    ['DeploymentList', `{kind: null, metadata: {name: d}, ${template}}`, 'Deployment d: injected'],
+    ['JobList', `{metadata: {name: j}, ${template}}`, 'Job j: injected'],
+    ['PodList', '{metadata: {name: p}, spec: {containers: [{name: a}]}}', 'Pod p: injected'],
+    [
+      'PodTemplateList',
+      '{metadata: {name: t}, template: {spec: {containers: [{name: a}]}}}',
+      'PodTemplate t: injected',
+    ],
+    ['List', `{kind: StatefulSet, metadata: {name: s}, ${template}}`, 'StatefulSet s: injected'],
+    ['DeploymentList', `{kind: DaemonSet, metadata: {name: s}, ${template}}`, 'DaemonSet s: injected'],
+    ['List', `{kind: DeploymentList, items: [{metadata: {name: d}, ${template}}]}`, 'Deployment d: injected'],
+  ])('without a kind are of the kind that the list names: %s with %s', (kind, item, note) => {
+    const text = list(kind, item);
+    expect(notesOf(text)).toEqual([note]);
+    expect(textOf(ejectText('f', textOf(injectText('f', text, DEFAULTS))))).toBe(text);
+  });
+
+  test('without a kind in a List that names none are refused, as kubectl refuses them', () => {
+    const text = list('List', `metadata: {name: d}\n    ${template}`);
+    for (const result of [injectText('f', text, DEFAULTS), ejectText('f', text)]) {
+      expect(result.ok ? [] : result.error.map(formatProblem)).toEqual([
+        'f:3:5: items[0].kind: is required (a List names none for its items)',
+      ]);
+    }
+  });
+
+  test('of other kinds pass as they are', () => {
+    for (const text of [list('ServiceList', '{metadata: {name: s}}'), list('List', '{kind: Service}'), 'kind: List\n'])
+      expect(injectText('f', text, DEFAULTS)).toEqual({ ok: true, value: { text, notes: [] } });
   });
 });
