@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { Complaint } from '../../proxy/config/wording.ts';
 import { isObject, parseObject } from '../../shared/json.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
+import { bounded } from './bounded.ts';
 import { conflictsOf, isOurs, isOurVolume } from './conflicts.ts';
 import type { Container, PodMetadata, PodSpec, PodTemplate, Texts, WrittenTexts } from './pod.ts';
 import { type AppProbe, type AppProbes, redirectProbes, restoreProbes } from './probes.ts';
@@ -70,7 +71,7 @@ export function injectPod(given: PodTemplate, defaults: InjectDefaults): Result<
   const settings = settingsOf(defaults, annotations);
   if (!settings.ok) return settings;
   const conflicts = conflictsOf(template.spec);
-  if (conflicts.length > 0) return err(conflicts);
+  if (conflicts.length > 0) return err(bounded(conflicts));
   return ok(added(template, given, annotations, settings.value));
 }
 

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { type Complaint, complaintsOf } from '../../proxy/config/wording.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
+import { bounded } from './bounded.ts';
 
 export interface HttpGet {
   readonly path?: string | null;
@@ -134,9 +135,9 @@ const template = z.looseObject({
   }),
 });
 
-/** The value itself if it has the shape of a pod; else a complaint for each field that has not. */
+/** The value itself if it has the shape of a pod; else a complaint for each field that has not, of many the first. */
 export function readPod(value: unknown): Result<PodTemplate, Complaint[]> {
   const parsed = template.safeParse(value);
   if (parsed.success) return ok(value as PodTemplate);
-  return err(complaintsOf(parsed.error.issues, value));
+  return err(bounded(complaintsOf(parsed.error.issues, value)));
 }

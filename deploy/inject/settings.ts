@@ -3,6 +3,7 @@ import { suggest } from '../../proxy/config/near.ts';
 import type { Complaint } from '../../proxy/config/wording.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 import { PREFIXES, REDIRECT_ANNOTATIONS } from '../init/options.ts';
+import { andMore } from './bounded.ts';
 import type { Texts } from './pod.ts';
 
 export interface InjectDefaults {
@@ -211,9 +212,7 @@ function unknowns(annotations: readonly string[]): Complaint[] {
     const advice = suggest(annotation.slice(ISTIO_REDIRECT.length), [...REDIRECT_ANNOTATIONS.keys()]);
     return complaint(annotation, 'key', 'is not supported', advice);
   });
-  const more = annotations.length - complaints.length;
-  if (more === 0) return complaints;
-  return [...complaints, { path: ['metadata', 'annotations'], message: `and ${more} more`, advice: '', at: 'key' }];
+  return [...complaints, ...andMore(annotations.length - complaints.length, ['metadata', 'annotations'])];
 }
 
 function complaint(annotation: string, at: Complaint['at'], message: string, advice: string): Complaint {

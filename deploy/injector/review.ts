@@ -1,5 +1,5 @@
 /** One AdmissionReview (admission.k8s.io/v1) answered: a pod that is being made gets its sidecar as a JSON patch. */
-import { type Complaint, formatComplaint } from '../../proxy/config/wording.ts';
+import { formatComplaint } from '../../proxy/config/wording.ts';
 import { isObject } from '../../shared/json.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 import { injectPod } from '../inject/inject.ts';
@@ -26,7 +26,6 @@ interface ReviewRequest {
 
 const API_VERSION = 'admission.k8s.io/v1';
 const KIND = 'AdmissionReview';
-const MAX_COMPLAINTS = 20;
 
 /** The error is a sentence: the body is no review, and whoever sent it is no API server. */
 export function review(body: string, defaults: InjectDefaults): Result<Reviewed, string> {
@@ -46,7 +45,7 @@ export function review(body: string, defaults: InjectDefaults): Result<Reviewed,
   const read = readPod(object);
   const injection = read.ok ? injectPod(read.value, defaults) : read;
   if (!injection.ok) {
-    const detail = sentence(injection.error);
+    const detail = injection.error.map(formatComplaint).join('; ');
     const status = { code: 400, reason: 'Invalid', message: `weft: ${detail}` };
     return ok({ answer: answer({ allowed: false, status }), pod, outcome: 'refused', detail });
   }
@@ -63,13 +62,6 @@ export function review(body: string, defaults: InjectDefaults): Result<Reviewed,
   const warnings = notes.length === 0 ? {} : { warnings: notes.map((note) => `weft: ${note}`) };
   const response = { allowed: true, ...patch, ...warnings };
   return ok({ answer: answer(response), pod, outcome: kind, detail: notes.join('; ') });
-}
-
-/** What an operator can read, and what a log line can hold. */
-function sentence(complaints: readonly Complaint[]): string {
-  const more = complaints.length - MAX_COMPLAINTS;
-  const said = complaints.slice(0, MAX_COMPLAINTS).map(formatComplaint);
-  return [...said, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
 }
 
 function readRequest(body: string): Result<ReviewRequest, string> {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { injectPod } from '../../../deploy/inject/inject.ts';
+import { injectText } from '../../../deploy/inject/manifests.ts';
 import type { PodTemplate } from '../../../deploy/inject/pod.ts';
 import { DEFAULTS } from '../../../deploy/inject/settings.ts';
 import { review } from '../../../deploy/injector/review.ts';
@@ -43,10 +44,18 @@ describe('annotations without end', () => {
     expect(performance.now() - before).toBeLessThan(2000);
   });
 
-  test('what the webhook says of a pod with many mistakes is short', () => {
-    const containers = Array.from({ length: 500 }, () => ({ name: 1 }));
-    expect(refusal({ spec: { containers } }).split('; ')).toHaveLength(21);
-    expect(refusal({ spec: { containers } })).toMatch(/; and 480 more$/);
+  test.each([
+    ['that are none', { name: 1 }],
+    ["at weft's own port", { name: 'app', ports: [{ containerPort: 15_021 }] }],
+    ["with weft's own user", { name: 'app', securityContext: { runAsUser: 1337 } }],
+  ])('of many containers %s the first twenty are named, the others counted', (_what, container) => {
+    const spec = { containers: Array.from({ length: 500 }, () => container) };
+    expect(refusal({ spec }).split('; ')).toHaveLength(21);
+    expect(refusal({ spec })).toMatch(/; spec.containers: and 480 more$/);
+    const file = injectText('f', JSON.stringify({ kind: 'Pod', spec }), DEFAULTS);
+    expect(file.ok ? [] : file.error).toHaveLength(21);
+    expect(file.ok ? [] : file.error.at(-1)).toMatchObject({ path: 'spec.containers', message: 'and 480 more' });
+    expect(refusal({ spec: { containers: spec.containers.slice(0, 20) } }).split('; ')).toHaveLength(20);
   });
 });
 
