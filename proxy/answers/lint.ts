@@ -29,6 +29,7 @@ import type { TargetRef, TrafficPolicy } from '../config/model/traffic-policy.ts
 import type { Path } from '../config/place.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { covers } from './cover.ts';
+import { lintExpressions } from './lint-expressions.ts';
 import { lintSecurity } from './lint-security.ts';
 
 export function lint(documents: readonly DecodedDocument[], self: Self, snapshot: Snapshot): Problem[] {
@@ -54,7 +55,7 @@ class Linter {
     this.lintShadows();
     this.lintSharedPorts();
     this.lintTimeouts();
-    this.warnings.push(...lintSecurity(this.catalog));
+    this.warnings.push(...lintExpressions(this.catalog), ...lintSecurity(this.catalog));
     for (const policy of this.catalog.trafficPolicies) {
       this.lintTargets(policy);
       this.lintAttempts(policy);

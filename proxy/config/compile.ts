@@ -53,15 +53,14 @@ function assemble(catalog: Catalog): Snapshot {
   return { hash: createHash('sha256').update(JSON.stringify(content)).digest('hex'), ...content };
 }
 
-function compileMesh({ mesh }: Catalog): MeshSpec {
-  const { normalization } = mesh.pathNormalization;
+function compileMesh({ mesh, pathNormalization }: Catalog): MeshSpec {
   return {
     trustDomain: mesh.trustDomain,
     trustDomainAliases: mesh.trustDomainAliases,
     clusterDomain: mesh.clusterDomain,
     rootNamespace: mesh.rootNamespace,
     outboundTrafficPolicy: mesh.outboundTrafficPolicy.mode,
-    pathNormalization: normalization === 'DEFAULT' ? 'BASE' : normalization,
+    pathNormalization,
     trustedForwarders: mesh.trustedForwarders,
   };
 }

@@ -15,7 +15,8 @@ import { type Service, service } from '../model/service.ts';
 import { type Telemetry, telemetry } from '../model/telemetry.ts';
 import { type TrafficPolicy, trafficPolicy } from '../model/traffic-policy.ts';
 import type { Path, Place } from '../place.ts';
-import type { SourceRef } from '../snapshot.ts';
+import type { MeshSpec, SourceRef } from '../snapshot.ts';
+import { withNormalPaths } from './match-paths.ts';
 
 /** Whose policy is compiled. */
 export interface Self {
@@ -31,7 +32,7 @@ export class Entry<T extends Envelope> {
   readonly value: T;
   readonly place: Place;
 
-  constructor(document: DecodedDocument<T>, ownNamespace: string) {
+  constructor(document: Pick<DecodedDocument<T>, 'value' | 'place'>, ownNamespace: string) {
     this.namespace = document.value.metadata.namespace ?? ownNamespace;
     this.name = document.value.metadata.name;
     this.value = document.value;
@@ -51,10 +52,11 @@ export class Entry<T extends Envelope> {
 export class Catalog {
   readonly self: Self;
   readonly mesh: Mesh['spec'];
+  readonly pathNormalization: MeshSpec['pathNormalization'];
   /** By `namespace/name`. */
   readonly services: ReadonlyMap<string, Entry<Service>>;
   readonly slices: readonly Entry<EndpointSlice>[];
-  /** HTTPRoutes and GRPCRoutes. */
+  /** HTTPRoutes and GRPCRoutes; their paths as the mesh normalises those of requests. */
   readonly routes: readonly Entry<HttpRoute>[];
   /** TLSRoutes and TCPRoutes. */
   readonly connectionRoutes: readonly Entry<ConnectionRoute>[];
@@ -79,13 +81,15 @@ export class Catalog {
       this.problems.push(other.place.problem([], `is a second Mesh: the first is at ${first}`, 'keep one'));
     }
     this.mesh = meshes[0]?.value.spec ?? MESH_DEFAULTS;
+    const { normalization } = this.mesh.pathNormalization;
+    this.pathNormalization = normalization === 'DEFAULT' ? 'BASE' : normalization;
     this.services = new Map(select(service).map((entry) => [entry.key, entry]));
     this.slices = select(endpointSlice);
     this.slicesByService = Map.groupBy(
       this.slices,
       (slice) => `${slice.namespace}/${slice.value.metadata.labels[SERVICE_NAME_LABEL]}`,
     );
-    this.routes = [...select(grpcRoute), ...select(httpRoute)];
+    this.routes = [...select(grpcRoute), ...select(httpRoute)].map((route) => this.withNormalPaths(route));
     this.connectionRoutes = [...select(tlsRoute), ...select(tcpRoute)];
     this.backendTlsPolicies = select(backendTlsPolicy);
     this.configMaps = new Map(select(configMap).map((entry) => [entry.key, entry]));
@@ -98,6 +102,13 @@ export class Catalog {
   /** The slices of a Service; undefined where no slice names it, which is not the same as having no endpoint. */
   slicesOf(serviceKey: string): readonly Entry<EndpointSlice>[] | undefined {
     return this.slicesByService.get(serviceKey);
+  }
+
+  private withNormalPaths(route: Entry<HttpRoute>): Entry<HttpRoute> {
+    const value = withNormalPaths(route.value, this.pathNormalization, (path, message, advice) =>
+      this.problems.push(route.place.problem(path, message, advice)),
+    );
+    return value === route.value ? route : new Entry({ value, place: route.place }, this.self.namespace);
   }
 
   /** Documents of one kind by `namespace/name`; the second of two with one name is a problem. */

@@ -52,8 +52,8 @@ export interface HttpRoute extends Envelope {
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'] as const;
 
-/** What a path match may not hold, because no normalised path does; of these the API server refuses the same. */
-const UNREACHABLE = ['//', '/./', '/../', '%2f', '%2F', '#'];
+/** What a path match may not hold: the API server refuses the same. */
+const NEVER_IN_MATCHES = ['//', '/./', '/../', '%2f', '%2F', '#'];
 
 /** What a rule without matches, and a match without a path, takes. */
 export const EVERYTHING: { readonly type: 'PathPrefix'; readonly value: string } = { type: 'PathPrefix', value: '/' };
@@ -75,9 +75,8 @@ const pathMatch = object({
   }
   const { value } = path;
   if (!value.startsWith('/')) complain(context, 'must begin with "/"', '', ['value']);
-  for (const part of UNREACHABLE) {
-    if (value.includes(part))
-      complain(context, `can never match: no path holds "${part}" after normalisation`, '', ['value']);
+  for (const part of NEVER_IN_MATCHES) {
+    if (value.includes(part)) complain(context, `must not hold "${part}"`, '', ['value']);
   }
   if (value.endsWith('/..') || value.endsWith('/.')) complain(context, 'must not end in "/." or "/.."', '', ['value']);
   // RFC 3986 section 3.3: pchar and "/".

@@ -2,7 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { lint } from '../../../proxy/answers/lint.ts';
 import { compile } from '../../../proxy/config/compile.ts';
 import { decodeFiles } from '../../../proxy/config/decode.ts';
+import { loadExpressions } from '../../../proxy/policy/expression.ts';
 import { formatProblem } from '../../../shared/problem.ts';
+
+await loadExpressions();
 
 const SELF = { namespace: 'shop', labels: {}, serviceAccount: 'default' };
 
@@ -235,5 +238,48 @@ describe('a warning is told of', () => {
     ],
   ])('but not of %s', (_, text) => {
     expect(warnings(text)).toEqual([]);
+  });
+});
+
+describe('an expression that matches no path', () => {
+  const MESH =
+    '---\napiVersion: weft.dev/v1\nkind: Mesh\nmetadata: {name: m}\nspec: {pathNormalization: {normalization: NONE}}\n';
+  const matching = (expression: string, mesh = ''): string[] => {
+    const path = `{type: RegularExpression, value: '${expression}'}`;
+    return warnings(service('a') + route('r', `{${A}, rules: [{matches: [{path: ${path}}]}]}`) + mesh);
+  };
+
+  it('is told of where it is certain', () => {
+    const place = 'policy.yaml:10:118: warning: spec.rules[0].matches[0].path.value: can never match: ';
+    const bare = 'the path is compared whole, and none begins with "a" (begin with "/" or ".*")';
+    expect(matching('api/v[0-9]+')).toEqual([place + bare]);
+    expect(matching('^api/(a|b)')).toEqual([place + bare]);
+    expect(matching('/search\\?q=.*')).toEqual([`${place}paths are compared without their query (queryParams)`]);
+    expect(matching('/a#b')).toEqual([`${place}no path holds "#"`]);
+    expect(matching('/(x|y)/a%2Db+')).toEqual([`${place}no path holds "%2D" after normalisation (-)`]);
+  });
+
+  it.each([
+    '/api/.*',
+    '.*api',
+    '(?i)api|/x',
+    '(/api)?/x',
+    'a?/b',
+    'api|/x',
+    '[^/]*/x',
+    '/a(\\?b)?',
+    '/a\\?*b',
+    '/a%2Fb%C3%A9',
+    '/a%2D?.*',
+    '/[?#]*',
+    '\\*',
+    '\\x2fa',
+    '\\Q/a\\E',
+  ])('but not %s', (expression) => {
+    expect(matching(expression)).toEqual([]);
+  });
+
+  it('nor an escape that the Mesh leaves as it is', () => {
+    expect(matching('/a%2Db', MESH)).toEqual([]);
   });
 });

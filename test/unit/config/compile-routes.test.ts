@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RuleSpec, Snapshot } from '../../../proxy/config/snapshot.ts';
 import { loadExpressions } from '../../../proxy/policy/expression.ts';
-import { cluster, PARENT_A, port, route, SELF, service, snapshotOf } from '../../support/policy-documents.ts';
+import { cluster, document, PARENT_A, port, route, SELF, service, snapshotOf } from '../../support/policy-documents.ts';
 
 await loadExpressions();
 
@@ -82,6 +82,34 @@ describe('precedence of matches', () => {
       service('a') + route('r', `{parentRefs: [${PARENT_A}], rules: [{matches: [${match}]}]}`),
     );
     expect(port(snapshot, 'a').entries[0]?.match.headers).toEqual([{ name: 'x-a', type: 'Exact', value: '1' }]);
+  });
+});
+
+describe('paths of matches are normalised as those of requests are', () => {
+  const paths = (matches: string, mesh = ''): string[] => {
+    const routed = route('r', `{parentRefs: [${PARENT_A}], rules: [{matches: [${matches}]}]}`);
+    return port(snapshotOf(service('a') + routed + mesh), 'a').entries.map(({ match }) => match.path.value);
+  };
+  const ESCAPED = '{path: {type: Exact, value: /%7Euser}}, {path: {value: /a%2Db}}';
+
+  it('what is escaped without need is unescaped; other escapes and expressions stay', () => {
+    expect(paths(ESCAPED)).toEqual(['/~user', '/a-b']);
+    expect(paths('{path: {value: /%5C%c3%A9}}')).toEqual(['/%5C%c3%A9']);
+    expect(paths('{path: {type: RegularExpression, value: "/a%2Db"}}')).toEqual(['/a%2Db']);
+  });
+
+  it('in the way that the Mesh says', () => {
+    const mesh = (mode: string): string => document('Mesh', 'm', `{pathNormalization: {normalization: ${mode}}}`);
+    expect(paths(ESCAPED, mesh('NONE'))).toEqual(['/%7Euser', '/a%2Db']);
+    expect(paths('{path: {value: /a%5C%5cb}}', mesh('DECODE_AND_MERGE_SLASHES'))).toEqual(['/a/b']);
+  });
+
+  it('before they are ranked, and before a prefix is replaced', () => {
+    expect(paths('{path: {value: /%61%62}}, {path: {value: /long}}')).toEqual(['/long', '/ab']);
+    const rewrite = '{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /c}}}';
+    const rule = `{matches: [{path: {value: /a%2Db}}], filters: [${rewrite}]}`;
+    const snapshot = snapshotOf(service('a') + route('r', `{parentRefs: [${PARENT_A}], rules: [${rule}]}`));
+    expect(port(snapshot, 'a').rules[0]?.filters[0]?.config).toMatchObject({ path: { prefix: '/a-b', value: '/c' } });
   });
 });
 
