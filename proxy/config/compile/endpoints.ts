@@ -40,7 +40,7 @@ function fromSlices(
   peers: InboundSpec,
   meshTls: boolean,
 ): EndpointSpec[] {
-  const endpoints = new Map<string, EndpointSpec>();
+  const endpoints = new Map<string, { readonly spec: EndpointSpec; readonly standing: Standing }>();
   for (const { value: slice } of slices) {
     const number = slice.ports.find(({ name, protocol }) => name === port.name && protocol === 'TCP')?.port;
     if (number === undefined) continue;
@@ -48,21 +48,30 @@ function fromSlices(
     for (const endpoint of slice.endpoints) {
       const address = endpoint.addresses[0] as string;
       const key = `${address} ${number}`;
-      // While an endpoint moves from slice to slice it may stand in both: ready in one is ready.
-      if (endpoints.get(key)?.ready === true) continue;
-      endpoints.set(key, {
-        address,
-        port: number,
-        ready: isReady(endpoint),
-        weight: 1,
-        zone: endpoint.zone,
-        meshTls: tls,
-      });
+      const standing = standingOf(endpoint);
+      // While an endpoint moves from slice to slice it may stand in both: the better of the two holds.
+      if ((endpoints.get(key)?.standing ?? -1) >= standing) continue;
+      const spec = { address, port: number, ready: true, weight: 1, zone: endpoint.zone, meshTls: tls };
+      endpoints.set(key, { spec, standing });
     }
   }
-  return [...endpoints.values()];
+  const all = [...endpoints.values()];
+  // As kube-proxy does: while nobody else is there, those that end take new requests as long as they answer.
+  const wanted = all.some(({ standing }) => standing === READY) ? READY : LEAVING;
+  return all.map(({ spec, standing }) => ({ ...spec, ready: standing >= wanted }));
 }
 
-function isReady({ conditions }: SliceEndpoint): boolean {
-  return conditions.ready && !conditions.terminating;
+const NOT_SERVING = 0;
+/** Terminating, and still able to answer. */
+const LEAVING = 1;
+const READY = 2;
+type Standing = typeof NOT_SERVING | typeof LEAVING | typeof READY;
+
+/**
+ * `ready` is never true of what terminates but where publishNotReadyAddresses asks for it, and then it holds. Who leaves it
+ * out says ready, or of what terminates nothing; `serving` left out is what `ready` says (EndpointConditions).
+ */
+function standingOf({ conditions: { ready, serving, terminating } }: SliceEndpoint): Standing {
+  if (ready ?? !terminating) return READY;
+  return terminating && (serving ?? ready ?? true) ? LEAVING : NOT_SERVING;
 }

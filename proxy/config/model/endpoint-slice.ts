@@ -11,7 +11,7 @@ export interface SliceEndpoint {
   /** Canonical IP addresses or, with addressType FQDN, DNS names. They are one endpoint: the first is used. */
   readonly addresses: readonly string[];
   readonly conditions: {
-    readonly ready: boolean;
+    readonly ready?: boolean | undefined;
     readonly serving?: boolean | undefined;
     readonly terminating: boolean;
   };
@@ -32,12 +32,11 @@ export interface EndpointSlice extends Envelope {
 
 const endpoint = object({
   addresses: z.array(z.string()).min(1).max(100),
-  // The API reads an absent `ready` as true.
   conditions: object({
-    ready: z.boolean().default(true),
+    ready: z.boolean().optional(),
     serving: z.boolean().optional(),
     terminating: z.boolean().default(false),
-  }).default({ ready: true, terminating: false }),
+  }).default({ terminating: false }),
   zone: z.string().max(63).default(''),
 });
 

@@ -46,6 +46,13 @@ describe('endpoints', () => {
   const addresses = (snapshot: Snapshot, key = 'shop/a:80'): string[] =>
     cluster(snapshot, key).endpoints.map((each) => `${each.address}:${each.port}${each.ready ? '' : ' unready'}`);
 
+  /** 10.1.0.1 with the first, 10.1.0.2 with the second. */
+  const withConditions = (...conditions: string[]): string[] => {
+    const endpoints = conditions.map((each, i) => `{addresses: [10.1.0.${i + 1}], conditions: ${each}}`).join(', ');
+    const rest = `addressType: IPv4\nendpoints: [${endpoints}]\nports: [{name: http, port: 8080}]\n`;
+    return addresses(snapshotOf(service('a') + slice('a', rest)));
+  };
+
   it('without slices are the cluster address on the Service port', () => {
     const text = service(
       'a',
@@ -84,8 +91,9 @@ describe('endpoints', () => {
 endpoints:
 - {addresses: [10.1.0.1]}
 - {addresses: [10.1.0.2], conditions: {ready: false}}
-- {addresses: [10.1.0.3], conditions: {ready: true, serving: true, terminating: true}}
+- {addresses: [10.1.0.3], conditions: {ready: false, serving: true, terminating: true}}
 - {addresses: [10.1.0.4], conditions: {ready: null}}
+- {addresses: [10.1.0.5], conditions: {terminating: true}}
 ports: [{name: http, port: 8080}]
 `;
     expect(addresses(snapshotOf(service('a') + slice('a', rest)))).toEqual([
@@ -93,6 +101,27 @@ ports: [{name: http, port: 8080}]
       '10.1.0.2:8080 unready',
       '10.1.0.3:8080 unready',
       '10.1.0.4:8080',
+      '10.1.0.5:8080 unready',
+    ]);
+  });
+
+  it('are ready though they terminate where publishNotReadyAddresses has said so', () => {
+    expect(withConditions('{ready: true, serving: false, terminating: true}', '{}')).toEqual([
+      '10.1.0.1:8080',
+      '10.1.0.2:8080',
+    ]);
+  });
+
+  it('that terminate and still serve are called while no other one is ready', () => {
+    const leaving = '{ready: false, serving: true, terminating: true}';
+    expect(withConditions(leaving, '{ready: false}')).toEqual(['10.1.0.1:8080', '10.1.0.2:8080 unready']);
+    expect(withConditions('{ready: false, terminating: true}', leaving)).toEqual([
+      '10.1.0.1:8080 unready',
+      '10.1.0.2:8080',
+    ]);
+    expect(withConditions('{terminating: true}', '{ready: false, serving: true}')).toEqual([
+      '10.1.0.1:8080',
+      '10.1.0.2:8080 unready',
     ]);
   });
 
