@@ -18,7 +18,6 @@ import { hasLabels } from '../config/compile/peer-modes.ts';
 import { rankMatches } from '../config/compile/routes.ts';
 import type { DecodedDocument } from '../config/decode.ts';
 import type { ConnectionRoute } from '../config/model/connection-route.ts';
-import { SERVICE_NAME_LABEL } from '../config/model/endpoint-slice.ts';
 import type { HttpFilter } from '../config/model/http-filter.ts';
 import type { HttpRoute } from '../config/model/http-route.ts';
 import type { Envelope } from '../config/model/kind.ts';
@@ -31,6 +30,7 @@ import type { Snapshot } from '../config/snapshot.ts';
 import { covers } from './cover.ts';
 import { lintExpressions } from './lint-expressions.ts';
 import { lintSecurity } from './lint-security.ts';
+import { lintSlices } from './lint-slices.ts';
 
 export function lint(documents: readonly DecodedDocument[], self: Self, snapshot: Snapshot): Problem[] {
   return new Linter(new Catalog(documents, self), snapshot).run();
@@ -50,12 +50,11 @@ class Linter {
 
   run(): Problem[] {
     this.lintAddresses();
-    this.lintSlices();
     for (const route of [...this.catalog.routes, ...this.catalog.connectionRoutes]) this.lintRoute(route);
     this.lintShadows();
     this.lintSharedPorts();
     this.lintTimeouts();
-    this.warnings.push(...lintExpressions(this.catalog), ...lintSecurity(this.catalog));
+    for (const check of [lintSlices, lintExpressions, lintSecurity]) this.warnings.push(...check(this.catalog));
     for (const policy of this.catalog.trafficPolicies) {
       this.lintTargets(policy);
       this.lintAttempts(policy);
@@ -81,13 +80,6 @@ class Linter {
           else this.warn(service, ['spec'], `claims ${address} port ${port}, which is Service ${first.key}'s`);
         }
       }
-    }
-  }
-
-  private lintSlices(): void {
-    for (const slice of this.catalog.slices) {
-      const key = `${slice.namespace}/${slice.value.metadata.labels[SERVICE_NAME_LABEL]}`;
-      if (!this.catalog.services.has(key)) this.warn(slice, ['metadata', 'labels'], `there is no Service ${key}`);
     }
   }
 

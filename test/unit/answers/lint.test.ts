@@ -25,6 +25,8 @@ const traffic = (spec: string, name = 'p'): string =>
   `---\napiVersion: weft.dev/v1\nkind: TrafficPolicy\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
 const peer = (name: string, spec: string, namespace = 'shop'): string =>
   `---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: ${name}, namespace: ${namespace}}\nspec: ${spec}\n`;
+const slice = (of: string, ports: string): string =>
+  `---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: ${of}-1, labels: {kubernetes.io/service-name: ${of}}}\naddressType: IPv4\nendpoints: [{addresses: [10.0.0.1]}]\nports: ${ports}\n`;
 const mirror = (name: string, port: number): string =>
   `{type: RequestMirror, requestMirror: {backendRef: {name: ${name}, port: ${port}}}}`;
 const A = 'parentRefs: [{group: "", kind: Service, name: a}]';
@@ -183,6 +185,29 @@ describe('a warning is told of', () => {
       ['policy.yaml:4:23: warning: metadata.labels: there is no Service shop/a'],
     ],
     [
+      'a slice and a Service whose ports have other names',
+      service('a') + slice('a', '[{name: web, port: 8080}, {port: 8081}, {name: http, port: 53, protocol: UDP}]'),
+      [
+        'policy.yaml:12:9: warning: ports[0]: Service shop/a has no TCP port web: nobody is called there (TCP port http)',
+        'policy.yaml:12:34: warning: ports[1]: Service shop/a has no TCP port without a name: nobody is called there (TCP port http)',
+        'policy.yaml:12:48: warning: ports[2]: Service shop/a has no UDP port http: nobody is called there (TCP port http)',
+        'policy.yaml:5:16: warning: spec.ports[0]: none of its EndpointSlices has a TCP port http: whoever calls it gets 503 (TCP port web, TCP port without a name, UDP port http)',
+      ],
+    ],
+    [
+      'a port of a slice that has no number',
+      service('a') + slice('a', '[{name: http}]'),
+      ['policy.yaml:12:9: warning: ports[0]: has no number: nobody is called there (port)'],
+    ],
+    [
+      'a port of a Service that is in none of its slices',
+      service('a', '{ports: [{port: 80, name: http}, {port: 81, name: http-x}]}') +
+        slice('a', '[{name: http, port: 8080}]'),
+      [
+        'policy.yaml:5:40: warning: spec.ports[1]: none of its EndpointSlices has a TCP port http-x: whoever calls it gets 503 (TCP port http)',
+      ],
+    ],
+    [
       'a second policy of one scope',
       peer('a', '{mtls: {mode: STRICT}}') + peer('b', '{mtls: {mode: DISABLE}}'),
       ['policy.yaml:10:1: warning: spec: has no effect: PeerAuthentication shop/a has the same scope and comes first'],
@@ -230,6 +255,19 @@ describe('a warning is told of', () => {
       service('a') +
         service('b').replace('{name: b}', '{name: b, namespace: web}') +
         route('r', `{${A}, rules: [{filters: [${mirror('a', 80)}, ${mirror('b, namespace: web', 80)}]}]}`),
+    ],
+    ['a slice with each of its Service', service('a') + slice('a', '[{name: http, port: 8080}]')],
+    [
+      'slices that share the ports of their Service',
+      service('a', '{ports: [{port: 80, name: http}, {port: 81, name: http-x}]}') +
+        slice('a', '[{name: http, port: 8080}]') +
+        slice('a', '[{name: http-x, port: 8081}]').replace('name: a-1', 'name: a-2'),
+    ],
+    ['a Service with nobody behind it', service('a') + slice('a', '[]').replace(/endpoints: .*/, 'endpoints: []')],
+    [
+      'ports that are not TCP',
+      service('a', '{ports: [{port: 53, name: dns, protocol: UDP}, {port: 80, name: http}]}') +
+        slice('a', '[{name: http, port: 80}]'),
     ],
     ['a Gateway as parent', route('r', '{parentRefs: [{name: edge}]}')],
     [
