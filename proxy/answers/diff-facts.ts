@@ -11,6 +11,7 @@ import type {
   ServiceSpec,
   Snapshot,
 } from '../config/snapshot.ts';
+import { retriesText } from './explain-retries.ts';
 import { changeText, shareText, timeText } from './explain-text.ts';
 import type { BackendView, Explanation, Verdict } from './explanation.ts';
 import type { Facts } from './facts.ts';
@@ -116,7 +117,7 @@ function state({ ready, weight, zone, meshTls }: EndpointSpec): string {
 
 /** What becomes of one request; where it is written does not count. */
 export function fateFacts(explanation: Explanation): Facts {
-  const { verdict, filters, timeouts, retries, upgrades, backends, mirrors } = explanation;
+  const { verdict, filters, timeouts, upgrades, backends, mirrors } = explanation;
   const reached = backends.filter(({ share }) => share > 0);
   return {
     verdict: verdictFact(verdict),
@@ -124,7 +125,7 @@ export function fateFacts(explanation: Explanation): Facts {
     timeout: timeText(timeouts.requestMs),
     'attempt timeout': timeText(timeouts.attemptMs),
     'stream idle timeout': timeText(timeouts.streamIdleMs),
-    retries: String(retries),
+    retries: retriesText(explanation),
     upgrades: upgrades.length === 0 ? null : upgrades.join(', '),
     'request changes': joined(filters.flatMap(({ requestChanges }) => requestChanges.map(changeText))),
     faults: joined(filters.map(({ chance }) => chance).filter((chance) => chance !== '')),

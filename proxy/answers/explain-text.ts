@@ -1,5 +1,6 @@
 /** An explanation for people: one fact a line, what belongs together indented below it. */
 import { formatDuration } from '../../shared/units.ts';
+import { retriesText } from './explain-retries.ts';
 import type {
   AuthorizationView,
   BackendView,
@@ -69,9 +70,9 @@ export function changeText({ name, before, after }: Change): string {
   return before === null ? `+ ${name}: ${after}` : `~ ${name}: ${before} → ${after}`;
 }
 
-function limitsText({ timeouts, retries }: Explanation): string {
-  const { requestMs, attemptMs } = timeouts;
-  return `timeout ${timeText(requestMs)}, of an attempt ${timeText(attemptMs)}; retries ${retries}`;
+function limitsText(explanation: Explanation): string {
+  const { requestMs, attemptMs } = explanation.timeouts;
+  return `timeout ${timeText(requestMs)}, of an attempt ${timeText(attemptMs)}; retries ${retriesText(explanation)}`;
 }
 
 export function timeText(ms: number): string {

@@ -16,6 +16,7 @@ import type { Cluster } from '../upstream/cluster.ts';
 import { mayUpgrade } from '../upstream/spec.ts';
 import { backendView, connectionView, type Fate, requestView, routeView, serviceView } from './describe.ts';
 import { accessTo } from './explain-access.ts';
+import { retriesOf } from './explain-retries.ts';
 import type { BackendView, Change, Explanation, FilterView, Verdict } from './explanation.ts';
 import { OfflineLink } from './offline.ts';
 import { type Question, readQuestion } from './question.ts';
@@ -57,9 +58,10 @@ function unread(failure: Failure, detail: string): Explanation {
     backends: [],
     mirrors: [],
   };
-  return { ...nothing, verdict: refused(failure, detail), timeouts: NO_TIMEOUTS, upgrades: [], retries: 0 };
+  return { ...nothing, verdict: refused(failure, detail), timeouts: NO_TIMEOUTS, upgrades: [], ...NO_RETRIES };
 }
 
+const NO_RETRIES = { retries: 0, retriedAfter: [], repeatable: false };
 const NO_TIMEOUTS = { requestMs: 0, attemptMs: 0, streamIdleMs: 0 };
 
 /** The way of one request, as session/exchange takes it. */
@@ -100,7 +102,7 @@ class Inquiry {
       connection: passing === undefined ? null : connectionView(passing),
       filters: filters.views,
       timeouts: timeoutsOf(route),
-      retries: route.retries,
+      ...retriesOf(route.retries, route.retryPolicy, head),
       upgrades: route.upgrades,
       backends,
       mirrors: backends.length === 0 ? [] : mirrorsOf(route),

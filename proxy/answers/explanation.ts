@@ -20,6 +20,10 @@ export interface Explanation {
   readonly timeouts: { readonly requestMs: number; readonly attemptMs: number; readonly streamIdleMs: number };
   /** Attempts after the first. */
   readonly retries: number;
+  /** What of this request is retried: Envoy's words (`connect-failure`, `unavailable`), `5xx` or single statuses. */
+  readonly retriedAfter: readonly string[];
+  /** May it be sent again though it may have been acted on? By its method, or its Idempotency-Key and policy's leave. */
+  readonly repeatable: boolean;
   /** Upgrade tokens that may pass, lower case. */
   readonly upgrades: readonly string[];
   /** Where it goes, by share; empty unless the rule's filters let it pass. */

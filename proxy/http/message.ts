@@ -328,3 +328,8 @@ export class ResponseHead {
     this.upgrade = upgrade;
   }
 }
+
+/** gRPC requests are POSTs with this content type. */
+export function isGrpc(head: RequestHead): boolean {
+  return head.method === 'POST' && head.fields.get('content-type')?.startsWith('application/grpc') === true;
+}

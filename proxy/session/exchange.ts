@@ -6,7 +6,7 @@
  */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import type { Backend, Destination, LinkedSnapshot, Route } from '../config/link.ts';
-import type { Fields, RequestHead, ResponseHead } from '../http/message.ts';
+import { type Fields, isGrpc, type RequestHead, type ResponseHead } from '../http/message.ts';
 import type { DownstreamStream } from '../http/stream.ts';
 import { chooseBackend } from '../policy/choice.ts';
 import { stampForwarding } from '../policy/forwarding-fields.ts';
@@ -22,7 +22,7 @@ import type { Caller } from './caller.ts';
 import { attemptRecord, ExchangeTrace } from './exchange-trace.ts';
 import { Forward } from './forward.ts';
 import type { ForwardHost } from './forward-host.ts';
-import { grpcRefusal, grpcStatus, grpcTrailers, isGrpc, localReply } from './grpc.ts';
+import { grpcRefusal, grpcStatus, grpcTrailers, localReply } from './grpc.ts';
 import { type Mirrors, startMirrors } from './mirrors.ts';
 import { dropForgedRefusal, type Reply, refusal } from './reply.ts';
 import type { Judged, Room } from './room.ts';

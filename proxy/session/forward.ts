@@ -7,7 +7,7 @@
  * Leases (request slot, breaker, retry slot, endpoint load) are given back in `settle`, whatever the end.
  */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
-import type { Fields, RequestHead, ResponseHead } from '../http/message.ts';
+import { type Fields, isGrpc, type RequestHead, type ResponseHead } from '../http/message.ts';
 import type { UpstreamStream } from '../http/stream.ts';
 import { Deadline } from '../net/deadline.ts';
 import type { IoThread } from '../net/io-thread.ts';
@@ -16,13 +16,14 @@ import type { BreakerOutcome } from '../upstream/breaker.ts';
 import type { Cluster } from '../upstream/cluster.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
 import type { Lane, StreamWaiter, Waiting } from '../upstream/pool.ts';
+import { mayFollow, mayFollowCode } from '../upstream/retry-grounds.ts';
 import type { RetryPolicy } from '../upstream/retry-policy.ts';
 import { giveBackEndpoint, giveBackStream } from './attempt-end.ts';
 import type { AttemptRules, ForwardHost } from './forward-host.ts';
-import { grpcStatus, isGrpc } from './grpc.ts';
+import { grpcStatus } from './grpc.ts';
 import { Hedge, mayHedge } from './hedge.ts';
 import { Replay } from './replay.ts';
-import { mayFollow, pauseAfter, refusalToFollow } from './retry-leave.ts';
+import { pauseAfter, refusalToFollow } from './retry-leave.ts';
 import type { Room } from './room.ts';
 import type { Story } from './story.ts';
 
@@ -190,7 +191,7 @@ export class Forward implements StreamWaiter {
     if (this.admission.judged && trailers !== null) this.grpcCode = grpcStatus(trailers);
     if (this.heldHead !== null) {
       const head = this.heldHead;
-      if (this.policy.wantsGrpc(grpcStatus(trailers)) && this.mayTryAgain()) {
+      if (mayFollowCode(grpcStatus(trailers), this.head, this.policy) && this.mayTryAgain()) {
         this.retry(null, 0);
         return;
       }
@@ -239,7 +240,7 @@ export class Forward implements StreamWaiter {
   /** An answer came there first: false if policy would rather have another, as long as there is one to come. */
   yieldTo(hedge: Hedge, head: ResponseHead): boolean {
     if (refusalToFollow(head, hedge.principal, this.head, this.policy) !== null) return false;
-    if (pauseAfter(head, this.head, this.policy, this.readsGrpc) >= 0) return false;
+    if (pauseAfter(head, this.head, this.policy) >= 0) return false;
     this.letGo();
     this.attemptEnded(FAILURES.hedged);
     this.adopt(hedge);
@@ -265,7 +266,7 @@ export class Forward implements StreamWaiter {
   /** An answer that policy wants another one for, of the application or of a peer sidecar in its own name. */
   private retriesAnswer(head: ResponseHead): boolean {
     const refusal = refusalToFollow(head, this.principal, this.head, this.policy);
-    const pauseMs = refusal === null ? pauseAfter(head, this.head, this.policy, this.readsGrpc) : 0;
+    const pauseMs = refusal === null ? pauseAfter(head, this.head, this.policy) : 0;
     if (pauseMs < 0 || !this.mayTryAgain()) return false;
     const { stream } = this;
     this.stream = null;

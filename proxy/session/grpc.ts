@@ -33,11 +33,6 @@ const OWN_CODES: ReadonlyMap<Failure, number> = new Map([
 
 const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 
-/** gRPC requests are POSTs with this content type. */
-export function isGrpc(head: RequestHead): boolean {
-  return head.method === 'POST' && head.fields.get('content-type')?.startsWith('application/grpc') === true;
-}
-
 /** Milliseconds of `grpc-timeout`; 0 without one, or where it is malformed (a server must ignore it then). */
 export function grpcTimeoutMs(head: RequestHead): number {
   const text = head.fields.get('grpc-timeout');

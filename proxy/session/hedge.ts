@@ -5,7 +5,7 @@
  * Scale", 2013).
  */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
-import type { Fields, RequestHead, ResponseHead } from '../http/message.ts';
+import { type Fields, isGrpc, type RequestHead, type ResponseHead } from '../http/message.ts';
 import type { UpstreamStream } from '../http/stream.ts';
 import { coarse, Deadline } from '../net/deadline.ts';
 import type { IoThread } from '../net/io-thread.ts';
@@ -16,7 +16,6 @@ import type { HedgeSpec } from '../upstream/spec.ts';
 import { giveBackEndpoint } from './attempt-end.ts';
 import type { Forward } from './forward.ts';
 import type { ForwardHost } from './forward-host.ts';
-import { isGrpc } from './grpc.ts';
 
 /** Methods that only read (RFC 9110 section 9.2.1); TRACE is for looking at one path, not at the faster of two. */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);

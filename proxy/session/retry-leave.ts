@@ -1,17 +1,10 @@
-/** May a request be sent once more, by what it is and what happened to it? Room for it is another question. Pure. */
+/** What an answer that could be followed by another attempt says of it, or the peer sidecar that wrote it. Pure. */
 import type { Failure } from '../../shared/errors.ts';
 import type { RequestHead, ResponseHead } from '../http/message.ts';
+import { mayFollow, mayFollowCode, mayFollowStatus } from '../upstream/retry-grounds.ts';
 import { type RetryPolicy, retryAfterMs } from '../upstream/retry-policy.ts';
 import { grpcStatus } from './grpc.ts';
-import { isBeforeSending, isIdempotent, refusalOfPeer } from './retry-rules.ts';
-
-const FIRST_ERROR_STATUS = 400;
-
-/** `sent`: bytes of the request may have been acted on. */
-export function mayFollow(failure: Failure, sent: boolean, head: RequestHead, policy: RetryPolicy): boolean {
-  if (failure.retryable === 'never' || !policy.wantsFailure(failure)) return false;
-  return failure.retryable !== 'unsent' || !sent || isRepeatable(head, policy);
-}
+import { isBeforeSending, refusalOfPeer } from './retry-rules.ts';
 
 /** What a peer sidecar refuses in its own name is as if we had met it ourselves; null where nothing may follow it. */
 export function refusalToFollow(
@@ -24,25 +17,14 @@ export function refusalToFollow(
   return refusal !== null && mayFollow(refusal, !isBeforeSending(refusal), request, policy) ? refusal : null;
 }
 
-/** May it be sent twice though the first may have been acted on? By its method, or by its key with policy's leave. */
-function isRepeatable({ method, fields }: RequestHead, policy: RetryPolicy): boolean {
-  return isIdempotent(method) || (policy.idempotencyKey && fields.has('idempotency-key'));
-}
-
 /**
  * After an answer that policy wants another one for: the milliseconds to wait, at least; -1 for one that goes to the
  * caller. A `Retry-After` beyond the longest pause is the caller's to respect.
  */
-export function pauseAfter(
-  answer: ResponseHead,
-  request: RequestHead,
-  policy: RetryPolicy,
-  readsGrpc: boolean,
-): number {
+export function pauseAfter(answer: ResponseHead, request: RequestHead, policy: RetryPolicy): number {
   const wanted =
-    (answer.status >= FIRST_ERROR_STATUS && policy.wantsStatus(answer.status) && isRepeatable(request, policy)) ||
-    // A code that policy names is its leave: every RPC is a POST.
-    (readsGrpc && policy.wantsGrpc(grpcStatus(answer.fields)));
+    mayFollowStatus(answer.status, request, policy) ||
+    (policy.readsGrpc && mayFollowCode(grpcStatus(answer.fields), request, policy));
   if (!wanted) return -1;
   const ms = retryAfterMs(answer);
   return ms > policy.maxBackOffMs ? -1 : ms;

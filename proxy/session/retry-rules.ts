@@ -8,9 +8,6 @@ export const SERVER_ERROR = 500;
 const BAD_GATEWAY = 502;
 const GATEWAY_TIMEOUT = 504;
 
-/** RFC 9110 section 9.2.2. */
-const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
-
 /** What a peer sidecar can only say before it has sent a byte to its application. */
 const BEFORE_SENDING: ReadonlySet<Failure> = new Set([
   FAILURES.connectRefused,
@@ -26,11 +23,6 @@ const BEFORE_SENDING: ReadonlySet<Failure> = new Set([
 
 const LOCAL_ANSWER = 'weft; error=';
 const DETAILS = 'details="';
-
-/** May the request be repeated though it may have been acted on? */
-export function isIdempotent(method: string): boolean {
-  return IDEMPOTENT.has(method);
-}
 
 /** Was the application untouched when a peer sidecar said this? */
 export function isBeforeSending(refusal: Failure): boolean {

@@ -25,8 +25,8 @@ export const RETRY_TRIGGERS = [
 
 export type RetryTrigger = (typeof RETRY_TRIGGERS)[number];
 
-/** grpc/grpc, doc/statuscodes.md. */
-const GRPC_CODES: ReadonlyMap<string, number> = new Map([
+/** Of the triggers that are codes. grpc/grpc, doc/statuscodes.md. */
+export const GRPC_CODES: ReadonlyMap<string, number> = new Map([
   ['cancelled', 1],
   ['deadline-exceeded', 4],
   ['resource-exhausted', 8],

@@ -79,7 +79,7 @@ describe('a change is told of', () => {
         'shop/a:80',
         '  GET /, GET /weft-probe: timeout: none → 3s',
         '  GET /, GET /weft-probe: attempt timeout: none → 1s',
-        '  GET /, GET /weft-probe: retries: 2 → 0',
+        '  GET /, GET /weft-probe: retries: 2, after connect-failure, refused-stream, reset → 0',
       ],
     ],
     [

@@ -221,6 +221,46 @@ describe('other requests', () => {
   });
 });
 
+describe('retries', () => {
+  const KEY: HeaderField = ['idempotency-key', '1'];
+  const GRPC: HeaderField = ['content-type', 'application/grpc'];
+  const policyOf = (retry: string): string =>
+    routed('[{backendRefs: [{name: a, port: 80}]}]') +
+    document('TrafficPolicy', 'p', `{targetRefs: [{kind: Service, name: a}], retry: ${retry}}`);
+
+  it.each([
+    ['GET', [], '{}', 'connect-failure, refused-stream, reset'],
+    ['POST', [], '{}', 'connect-failure, refused-stream (a POST may have been acted on otherwise)'],
+    ['PATCH', [KEY], '{}', 'connect-failure, refused-stream (a PATCH may have been acted on otherwise)'],
+    ['PATCH', [KEY], '{retryOn: {idempotencyKey: true}}', 'connect-failure, refused-stream, reset'],
+    [
+      'PUT',
+      [],
+      '{retryOn: {triggers: [connect-failure, gateway-error, retriable-4xx]}}',
+      'connect-failure, 409, 502, 503, 504',
+    ],
+    ['GET', [], '{retryOn: {triggers: [5xx]}}', 'connect-failure, refused-stream, reset, 5xx'],
+    ['POST', [], '{retryOn: {triggers: [gateway-error]}}', 'nothing (a POST may have been acted on otherwise)'],
+    ['POST', [GRPC], '{retryOn: {triggers: [unavailable]}}', 'unavailable (a POST may have been acted on otherwise)'],
+    ['GET', [GRPC], '{retryOn: {triggers: [unavailable]}}', 'nothing'],
+  ] as const)('of a %s %j with %s are told with what they follow', async (method, headers, retry, after) => {
+    const lines = explanationLines(await ask(policyOf(retry), 'http://a/', headers, method));
+    expect(lines.find((line) => line.includes('retries'))).toBe(
+      `  timeout none, of an attempt none; retries 2, after ${after}`,
+    );
+  });
+
+  it('of a rule are told by its codes; without any nothing is', async () => {
+    const ask503 = await ask(
+      routed('[{retry: {attempts: 1, codes: [503]}, backendRefs: [{name: a, port: 80}]}]'),
+      'a/',
+    );
+    expect(ask503).toMatchObject({ retries: 1, repeatable: true });
+    expect(ask503.retriedAfter).toEqual(['connect-failure', 'refused-stream', 'reset', '503']);
+    expect(await ask(policyOf('{numRetries: 0}'), 'a/')).toMatchObject({ retries: 0, retriedAfter: [] });
+  });
+});
+
 describe('the text', () => {
   it('says everything in a few lines', async () => {
     const rules = `[{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-a, value: "1"}]}}],
@@ -232,7 +272,7 @@ describe('the text', () => {
       '  rule shop/r/0, by PathPrefix / [policy.yaml:29]',
       '  filter RequestHeaderModifier [policy.yaml:29]',
       '    + x-a: 1',
-      '  timeout 3s, of an attempt none; retries 2',
+      '  timeout 3s, of an attempt none; retries 2, after connect-failure, refused-stream, reset',
       '  66.67 % to shop/a:80 [policy.yaml:5]',
       '    mutual TLS, the server must be spiffe://cluster.local/ns/shop/sa/*',
       '    LeastRequest: 10.0.0.1:8080, 10.0.0.2:8080 (not ready)',
