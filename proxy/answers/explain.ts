@@ -135,11 +135,18 @@ class Inquiry {
     });
     return this.told({
       ...unread(FAILURES.noRoute, ''),
-      verdict: ways.length === 0 ? refused(FAILURES.noRoute, '') : summary(backends),
+      verdict: ways.length === 0 ? refused(FAILURES.noRoute, this.unnamed()) : summary(backends),
       service: serviceView(destination, port),
       connection: spec === undefined ? null : connectionView(spec),
       backends,
     });
+  }
+
+  /** Why no TLSRoute takes what comes in the tunnel. */
+  private unnamed(): string {
+    const { serverName } = this.question;
+    if (serverName === undefined) return 'TLSRoutes take TLS alone (ask with --server-name NAME)';
+    return `no TLSRoute takes the server name "${serverName}"`;
   }
 
   private backends(route: Route, rule: RuleSpec | null): BackendView[] {

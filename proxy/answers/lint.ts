@@ -28,7 +28,7 @@ import type { TargetRef, TrafficPolicy } from '../config/model/traffic-policy.ts
 import type { Path } from '../config/place.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { covers } from './cover.ts';
-import { lintExpressions } from './lint-expressions.ts';
+import { lintMatches } from './lint-matches.ts';
 import { lintSecurity } from './lint-security.ts';
 import { lintSlices } from './lint-slices.ts';
 
@@ -54,7 +54,7 @@ class Linter {
     this.lintShadows();
     this.lintSharedPorts();
     this.lintTimeouts();
-    for (const check of [lintSlices, lintExpressions, lintSecurity]) this.warnings.push(...check(this.catalog));
+    for (const check of [lintSlices, lintMatches, lintSecurity]) this.warnings.push(...check(this.catalog));
     for (const policy of this.catalog.trafficPolicies) {
       this.lintTargets(policy);
       this.lintAttempts(policy);

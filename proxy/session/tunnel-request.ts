@@ -17,6 +17,8 @@ import type { Room } from './room.ts';
 import { TunnelHello } from './tunnel-hello.ts';
 
 const ESTABLISHED = 'HTTP/1.1 200 Connection Established\r\n\r\n';
+/** To the own application a caller's sidecar brings the bytes of a tunnel, not the request for it. */
+const NO_TUNNEL = 'CONNECT is served by the outbound listener alone (a proxy behind the inbound one needs a tcp port)';
 
 /** Takes the transport over; its parser must not be fed any more. */
 export function openTunnel(
@@ -57,7 +59,7 @@ export function openTunnel(
 function targetOf(room: Room, snapshot: LinkedSnapshot, caller: Caller, authority: string): Destination | Refused {
   const denial = denialOf(room, snapshot, caller);
   if (denial !== null) return denial;
-  if (caller.direction === 'inbound') return { failure: FAILURES.noRoute, detail: '' };
+  if (caller.direction === 'inbound') return { failure: FAILURES.noRoute, detail: NO_TUNNEL };
   const target = room.resolver.destination(snapshot, authority, authority === '' ? caller.original : null);
   return 'word' in target ? { failure: target, detail: '' } : target;
 }

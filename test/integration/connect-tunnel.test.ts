@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { openClient, type RawClient } from '../support/client.ts';
+import { openClient, openTlsClient, type RawClient } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { freePort } from '../support/ports.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, logLine, meshed, plain, TinyMesh, wordOf } from './mesh.ts';
+import { asPeer } from './rotating.ts';
 
 const mesh = new TinyMesh();
 let caller: Weft;
@@ -192,6 +193,18 @@ test('CONNECT goes around a dead endpoint', async () => {
 test('CONNECT to a port that the Service does not have is 404', async () => {
   const answer = await ask(caller.ports.outbound, 'CONNECT secure:1 HTTP/1.1\r\nHost: secure:1\r\n\r\n');
   expect([answer.status, wordOf(answer)]).toEqual([404, 'no_service_port']);
+});
+
+test('CONNECT to the inbound listener is refused, and says that only the outbound one opens tunnels', async () => {
+  const web = await mesh.start({ account: 'web', app: (app.address() as AddressInfo).port });
+  const peer = asPeer(mesh.ca.identity('default/friend'));
+  const options = { ...peer, rejectUnauthorized: false, ALPNProtocols: ['istio-http/1.1'] };
+  using client = await openTlsClient(web.ports.inbound, options);
+  const answer = await client.exchange(connectTo('secure'), 'CONNECT');
+  expect([answer.status, wordOf(answer)]).toEqual([404, 'no_route']);
+  expect(answer.body.toString()).toBe(
+    'no_route: CONNECT is served by the outbound listener alone (a proxy behind the inbound one needs a tcp port)\n',
+  );
 });
 
 test('bytes of no protocol sent to the outbound listener itself are refused with a word of their own', async () => {

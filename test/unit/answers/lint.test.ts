@@ -185,6 +185,13 @@ describe('a warning is told of', () => {
       ['policy.yaml:4:23: warning: metadata.labels: there is no Service shop/a'],
     ],
     [
+      'a match of tunnels',
+      service('a') + route('r', `{${A}, rules: [{matches: [{method: CONNECT}, {method: GET}]}]}`),
+      [
+        'policy.yaml:10:87: warning: spec.rules[0].matches[0].method: can never match: CONNECT opens a tunnel, whose bytes are routed as those of any connection (TLSRoute or TCPRoute)',
+      ],
+    ],
+    [
       'a slice and a Service whose ports have other names',
       service('a') + slice('a', '[{name: web, port: 8080}, {port: 8081}, {name: http, port: 53, protocol: UDP}]'),
       [

@@ -1,28 +1,42 @@
 /**
- * Expressions that match no path, told only where that is certain: by the characters that they demand outside of groups and
- * classes. A path is compared whole and without query, begins with "/" and has been normalised (http/path).
+ * Matches that no request can fit. Of expressions that is told only where it is certain: by the characters that they demand
+ * outside of groups and classes. A path is compared whole and without query, begins with "/" and has been normalised
+ * (http/path).
  */
 import type { Problem } from '../../shared/problem.ts';
 import type { Catalog } from '../config/compile/catalog.ts';
+import type { Path } from '../config/place.ts';
 import { UNRESERVED } from '../http/chars.ts';
 import { EXPRESSION } from '../policy/expression.ts';
 
-export function lintExpressions({ routes, pathNormalization }: Catalog): Problem[] {
+export function lintMatches({ routes, pathNormalization }: Catalog): Problem[] {
+  const normalized = pathNormalization !== 'NONE';
   return routes.flatMap((route) =>
     route.value.spec.rules.flatMap(({ matches }, i) =>
-      matches.flatMap(({ path: { type, value } }, j) => {
-        const fault = type === EXPRESSION ? faultOf(demandedText(value), pathNormalization !== 'NONE') : null;
-        if (fault === null) return [];
-        const path = ['spec', 'rules', i, 'matches', j, 'path', 'value'];
-        const [reason, advice] = fault;
-        return [route.place.problem(path, `can never match: ${reason}`, advice, { severity: 'warning' })];
+      matches.flatMap(({ path, method }, j) => {
+        const faults: readonly [field: Path, fault: Fault | null][] = [
+          [['path', 'value'], path.type === EXPRESSION ? faultOf(demandedText(path.value), normalized) : null],
+          [['method'], method === 'CONNECT' ? CONNECTS : null],
+        ];
+        return faults.flatMap(([field, fault]) => {
+          if (fault === null) return [];
+          const at = ['spec', 'rules', i, 'matches', j, ...field];
+          return [route.place.problem(at, `can never match: ${fault[0]}`, fault[1], { severity: 'warning' })];
+        });
       }),
     ),
   );
 }
 
+type Fault = readonly [reason: string, advice: string];
+
+const CONNECTS: Fault = [
+  'CONNECT opens a tunnel, whose bytes are routed as those of any connection',
+  'TLSRoute or TCPRoute',
+];
+
 /** Why no path holds the text, and what to write instead; null if one may. */
-function faultOf(demanded: string, normalized: boolean): [reason: string, advice: string] | null {
+function faultOf(demanded: string, normalized: boolean): Fault | null {
   const [first = UNKNOWN] = demanded;
   // The path of `OPTIONS *` is the star.
   if (first !== UNKNOWN && first !== '/' && first !== '*') {
