@@ -77,7 +77,7 @@ export class HeadReader {
     if (typeof path !== 'string') return path;
     if (endStream && this.length > 0) return WRONG_LENGTH;
     this.values[0] = authority;
-    return new RequestHead(
+    const head = new RequestHead(
       method,
       this.pseudo[SCHEME] === 'https' ? 'https' : 'http',
       authority,
@@ -90,6 +90,8 @@ export class HeadReader {
       this.te,
       this.pseudo[PROTOCOL] as string | null,
     );
+    head.trailersMayFollow = !endStream && this.length === 0;
+    return head;
   }
 
   /**
@@ -111,7 +113,10 @@ export class HeadReader {
     if (endStream && this.length > 0 && !bodiless) return WRONG_LENGTH;
     const stated = bodiless ? this.length : -1;
     const length = bodiless || endStream ? 0 : this.length;
-    return new ResponseHead(status, '', new Fields(this.names, this.values), length, stated, 20, false, -1, null);
+    const fields = new Fields(this.names, this.values);
+    const head = new ResponseHead(status, '', fields, length, stated, 20, false, -1, null);
+    head.trailersMayFollow = !endStream && !bodiless && length === 0;
+    return head;
   }
 
   /** A trailer section: no pseudo-header fields; framing, routing and credentials are left out (RFC 9110 section 6.5.1). */

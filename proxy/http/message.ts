@@ -257,6 +257,8 @@ export class RequestHead {
   leftMs: number;
   /** Which attempt of the caller's sidecar this is, from 1. */
   attempt: number;
+  /** `length` is 0, and yet the head has not ended its HTTP/2 stream: there may be trailers (RFC 9113 section 8.1). */
+  trailersMayFollow: boolean;
 
   constructor(
     method: string,
@@ -286,6 +288,7 @@ export class RequestHead {
     this.origin = version;
     this.leftMs = -1;
     this.attempt = 1;
+    this.trailersMayFollow = false;
   }
 }
 
@@ -305,6 +308,8 @@ export class ResponseHead {
   readonly keepAliveSeconds: number;
   /** The protocol of a 101, null otherwise. */
   readonly upgrade: string | null;
+  /** As in RequestHead. */
+  trailersMayFollow: boolean;
 
   constructor(
     status: number,
@@ -326,10 +331,16 @@ export class ResponseHead {
     this.close = close;
     this.keepAliveSeconds = keepAliveSeconds;
     this.upgrade = upgrade;
+    this.trailersMayFollow = false;
   }
 }
 
 /** gRPC requests are POSTs with this content type. */
 export function isGrpc(head: RequestHead): boolean {
   return head.method === 'POST' && head.fields.get('content-type')?.startsWith('application/grpc') === true;
+}
+
+/** Has the message neither body nor trailers? */
+export function endsWithHead({ length, trailersMayFollow }: RequestHead | ResponseHead): boolean {
+  return length === 0 && !trailersMayFollow;
 }

@@ -7,7 +7,7 @@
  * Leases (request slot, breaker, retry slot, endpoint load) are given back in `settle`, whatever the end.
  */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
-import { type Fields, isGrpc, type RequestHead, type ResponseHead } from '../http/message.ts';
+import { endsWithHead, type Fields, isGrpc, type RequestHead, type ResponseHead } from '../http/message.ts';
 import type { UpstreamStream } from '../http/stream.ts';
 import { Deadline } from '../net/deadline.ts';
 import type { IoThread } from '../net/io-thread.ts';
@@ -93,7 +93,7 @@ export class Forward implements StreamWaiter {
         : null;
     this.admission = new Admission(cluster);
     this.hedge = mayHedge(head, retryPolicy.hedge) ? new Hedge(this, host, io, retryPolicy.hedge) : null;
-    this.body = new Replay(room.replayMemory, head.length === 0 && head.upgrade === null);
+    this.body = new Replay(room.replayMemory, endsWithHead(head) && head.upgrade === null);
   }
 
   /** Asks for admission and makes the first attempt; a refusal comes back as the row, and nothing is held then. */
@@ -177,7 +177,7 @@ export class Forward implements StreamWaiter {
     this.status = head.status;
     if (this.retriesAnswer(head)) return;
     // A caller that has not finished may wait for the head before it says more.
-    if (this.readsGrpc && this.body.complete && head.length !== 0) this.heldHead = head;
+    if (this.readsGrpc && this.body.complete && !endsWithHead(head)) this.heldHead = head;
     else this.pass(head);
   }
 

@@ -276,7 +276,8 @@ class H2Request implements DownstreamStream {
       this.stream.respond(declined.head, 0, '', true);
       return;
     }
-    const none = length === 0 || this.stream.method === 'HEAD' || head.status === 204 || head.status === 304;
+    const empty = length === 0 && !head.trailersMayFollow;
+    const none = empty || this.stream.method === 'HEAD' || head.status === 204 || head.status === 304;
     this.stream.respond(head, length, '', none);
   }
 

@@ -127,5 +127,6 @@ function twin(head: RequestHead): RequestHead {
     null,
   );
   copy.origin = head.origin;
+  copy.trailersMayFollow = head.trailersMayFollow;
   return copy;
 }

@@ -37,7 +37,7 @@ export class H2Lease implements UpstreamStream {
   sendHead(head: RequestHead, length: number, extra: string): void {
     this.sent = true;
     this.upgrade = head.upgrade;
-    const end = length === 0 && head.upgrade === null;
+    const end = length === 0 && !head.trailersMayFollow && head.upgrade === null;
     this.stream = this.link.open(this, head, length, extra, end);
     if (this.stream !== null) return;
     const { listener } = this;
