@@ -198,6 +198,7 @@ describe('CORS', () => {
       'access-control-allow-credentials': 'true',
       'access-control-allow-methods': 'GET, PUT',
       'access-control-allow-headers': 'x-one, x-two',
+      'access-control-expose-headers': 'x-trace',
       'access-control-max-age': '5',
     });
   });
@@ -264,11 +265,13 @@ describe('CORS', () => {
   });
 
   test('wildcards stay wildcards without credentials', () => {
-    const any = { allowOrigins: ['*'], allowMethods: ['*'], allowHeaders: ['*'], allowCredentials: false };
-    expect(permissions(ask(chainOf(any), preflight('https://any.example')))).toEqual({
+    const any = { allowOrigins: ['*'], allowMethods: ['*'], allowHeaders: ['*'], exposeHeaders: ['*'] };
+    const answer = ask(chainOf({ ...any, allowCredentials: false }), preflight('https://any.example'));
+    expect(permissions(answer)).toEqual({
       'access-control-allow-origin': '*',
       'access-control-allow-methods': '*',
       'access-control-allow-headers': '*',
+      'access-control-expose-headers': '*',
       'access-control-max-age': '5',
     });
   });
