@@ -9,6 +9,8 @@ export interface RequestRedirectConfig {
   readonly hostname: string | null;
   readonly path: PathChangeConfig | null;
   readonly port: number | null;
+  /** Of the Service asked. */
+  readonly servicePort: number;
   /** One of 301, 302, 303, 307, 308; 302 by default. */
   readonly statusCode: number;
 }
@@ -41,14 +43,25 @@ class RequestRedirect implements Policy {
     return `${scheme}://${this.config.hostname ?? hostname}${shownPort}${path.startsWith('/') ? path : '/'}`;
   }
 
-  /** The port said, else the well-known one of a scheme said, else the one asked on; well-known ones are not shown. */
+  /**
+   * The port said, else the well-known one of a scheme said, else the one asked on, which a request need not name;
+   * well-known ones are not shown.
+   */
   private port(scheme: 'http' | 'https', asked: string): string {
-    const port = this.config.port === null ? (this.config.scheme === null ? asked : '') : String(this.config.port);
-    return port === '' || port === WELL_KNOWN_PORT[scheme] ? '' : `:${port}`;
+    const { port, scheme: said, servicePort } = this.config;
+    if (port === null && said !== null) return '';
+    const shown = port === null ? (asked === '' ? impliedPort(servicePort) : asked) : String(port);
+    return shown === '' || shown === WELL_KNOWN_PORT[scheme] ? '' : `:${shown}`;
   }
 }
 
 const WELL_KNOWN_PORT = { http: '80', https: '443' };
+
+/** Empty where an authority without it means it whatever its scheme is taken to be. */
+function impliedPort(servicePort: number): string {
+  const port = String(servicePort);
+  return Object.values(WELL_KNOWN_PORT).includes(port) ? '' : port;
+}
 
 /** `host`, `host:port` or `[v6]:port`, canonical; the port is empty where none is said. */
 function splitAuthority(authority: string): { hostname: string; port: string } {

@@ -20,7 +20,14 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   },
   RequestHeaderModifier: headerChanges,
   ResponseHeaderModifier: headerChanges,
-  RequestRedirect: { scheme: 'https', hostname: null, path: prefixChange, port: 8443, statusCode: 301 },
+  RequestRedirect: {
+    scheme: 'https',
+    hostname: null,
+    path: prefixChange,
+    port: 8443,
+    servicePort: 80,
+    statusCode: 301,
+  },
   URLRewrite: { hostname: 'other.example', path: prefixChange },
   CORS: {
     allowOrigins: ['https://*.example'],

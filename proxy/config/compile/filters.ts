@@ -10,10 +10,11 @@ import type { HttpMatch } from '../model/http-route.ts';
 import type { Path } from '../place.ts';
 import type { FaultSpec, FilterSpec, SourceRef } from '../snapshot.ts';
 
-/** `matches` are those of the rule: a prefix replacement needs the prefix. */
+/** `matches` are those of the rule: a prefix replacement needs the prefix. `servicePort`: where the route hangs. */
 export function compileFilters(
   filters: readonly HttpFilter[],
   matches: readonly HttpMatch[],
+  servicePort: number,
   path: Path,
   source: (path: Path) => SourceRef,
 ): FilterSpec[] {
@@ -25,7 +26,7 @@ export function compileFilters(
           {
             kind: filter.type,
             source: source([...path, i]),
-            config: configOf(filter, matches[0]?.path.value ?? '/'),
+            config: configOf(filter, matches[0]?.path.value ?? '/', servicePort),
           },
         ],
   );
@@ -38,7 +39,11 @@ export function faultFilter(faults: FaultSpec | null, source: SourceRef): Filter
 
 type FilterConfig = HeaderModifierConfig | RequestRedirectConfig | UrlRewriteConfig | CorsConfig;
 
-function configOf(filter: Exclude<HttpFilter, { readonly type: 'RequestMirror' }>, prefix: string): FilterConfig {
+function configOf(
+  filter: Exclude<HttpFilter, { readonly type: 'RequestMirror' }>,
+  prefix: string,
+  servicePort: number,
+): FilterConfig {
   switch (filter.type) {
     case 'RequestHeaderModifier':
       return headerChange(filter.requestHeaderModifier);
@@ -51,6 +56,7 @@ function configOf(filter: Exclude<HttpFilter, { readonly type: 'RequestMirror' }
         hostname: hostname ?? null,
         path: pathChange(path, prefix),
         port: port ?? null,
+        servicePort,
         statusCode,
       };
     }

@@ -51,7 +51,7 @@ export class RouteCompiler {
       firstRule.set(route, rules.length);
       for (const [i, rule] of route.value.spec.rules.entries()) {
         const traffic = this.traffic.ofRule(portTraffic, route, rule.name);
-        rules.push(this.compileRule(route, rule, i, traffic));
+        rules.push(this.compileRule(route, rule, i, port.port, traffic));
       }
     }
     const entries = rankMatches(routes).map(({ match, route, rule }) => ({
@@ -64,7 +64,13 @@ export class RouteCompiler {
     return { routed: routes.length > 0 || connections?.kind === 'TLSRoute', rules, entries, connections };
   }
 
-  private compileRule(route: Entry<HttpRoute>, rule: HttpRouteRule, index: number, traffic: Traffic): RuleSpec {
+  private compileRule(
+    route: Entry<HttpRoute>,
+    rule: HttpRouteRule,
+    index: number,
+    servicePort: number,
+    traffic: Traffic,
+  ): RuleSpec {
     const path: Path = ['spec', 'rules', index];
     const source = (at: Path): SourceRef => route.source(at);
     return {
@@ -72,10 +78,10 @@ export class RouteCompiler {
       source: source(path),
       filters: [
         ...faultFilter(traffic.faults, source(path)),
-        ...compileFilters(rule.filters, rule.matches, [...path, 'filters'], source),
+        ...compileFilters(rule.filters, rule.matches, servicePort, [...path, 'filters'], source),
       ],
       backends: rule.backendRefs.map((ref, i) =>
-        this.compileBackend(route, ref, rule.matches, [...path, 'backendRefs', i]),
+        this.compileBackend(route, ref, rule.matches, servicePort, [...path, 'backendRefs', i]),
       ),
       requestTimeoutMs: rule.timeouts.request ?? traffic.requestTimeoutMs,
       attemptTimeoutMs: rule.timeouts.backendRequest ?? traffic.attemptTimeoutMs,
@@ -114,12 +120,13 @@ export class RouteCompiler {
     route: Entry<HttpRoute>,
     ref: HttpBackendRef,
     matches: readonly HttpMatch[],
+    servicePort: number,
     path: Path,
   ): BackendSpec {
     return {
       cluster: this.clusterOf(route, ref),
       weight: ref.weight,
-      filters: compileFilters(ref.filters, matches, [...path, 'filters'], (at) => route.source(at)),
+      filters: compileFilters(ref.filters, matches, servicePort, [...path, 'filters'], (at) => route.source(at)),
       mirrors: this.mirrorsOf(route, ref.filters),
     };
   }

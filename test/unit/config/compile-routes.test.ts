@@ -256,7 +256,7 @@ describe('filters', () => {
         },
       ],
       ['ResponseHeaderModifier', { set: [['A', 'b']], add: [], remove: ['c'] }],
-      ['RequestRedirect', { scheme: null, hostname: null, path: null, port: 8443, statusCode: 302 }],
+      ['RequestRedirect', { scheme: null, hostname: null, path: null, port: 8443, servicePort: 80, statusCode: 302 }],
     ]);
   });
 });

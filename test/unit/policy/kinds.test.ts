@@ -132,7 +132,14 @@ describe('path changes', () => {
 });
 
 describe('redirects', () => {
-  const KEEP: RequestRedirectConfig = { scheme: null, hostname: null, path: null, port: null, statusCode: 302 };
+  const KEEP: RequestRedirectConfig = {
+    scheme: null,
+    hostname: null,
+    path: null,
+    port: null,
+    servicePort: 80,
+    statusCode: 302,
+  };
   const location = (config: Partial<RequestRedirectConfig>, authority: string, path = '/a?b'): string => {
     const chain = prepare([{ kind: 'RequestRedirect', config: { ...KEEP, ...config } }]);
     const answer = answerOf(ask(chain, requestHead(new Fields(), { authority, path })));
@@ -148,6 +155,10 @@ describe('redirects', () => {
   test.each<[Partial<RequestRedirectConfig>, string, string]>([
     [{ hostname: 'b' }, 'a', 'http://b/a?b'],
     [{ hostname: 'b' }, 'a:8080', 'http://b:8080/a?b'],
+    [{ hostname: 'b', servicePort: 8080 }, 'a', 'http://b:8080/a?b'],
+    [{ hostname: 'b', servicePort: 443 }, 'a', 'http://b/a?b'],
+    [{ scheme: 'https', servicePort: 8080 }, 'a', 'https://a/a?b'],
+    [{ port: 8443, servicePort: 8080 }, 'a', 'http://a:8443/a?b'],
     [{ scheme: 'https' }, 'a', 'https://a/a?b'],
     [{ scheme: 'https' }, 'a:8080', 'https://a/a?b'],
     [{ scheme: 'http' }, 'a:8080', 'http://a/a?b'],
