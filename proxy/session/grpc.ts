@@ -9,6 +9,7 @@ const UNKNOWN = 2;
 const DEADLINE_EXCEEDED = 4;
 const RESOURCE_EXHAUSTED = 8;
 const INTERNAL = 13;
+const UNAVAILABLE = 14;
 
 /** HTTP status to gRPC code, UNKNOWN for all others (doc/http-grpc-status-mapping.md). */
 const CODES: ReadonlyMap<number, number> = new Map([
@@ -29,6 +30,8 @@ const OWN_CODES: ReadonlyMap<Failure, number> = new Map([
   [FAILURES.streamIdle, DEADLINE_EXCEEDED],
   [FAILURES.bodyTooLarge, RESOURCE_EXHAUSTED],
   [FAILURES.headTooLarge, INTERNAL],
+  // Gateway API, GRPCRouteRule.backendRefs.
+  [FAILURES.invalidBackend, UNAVAILABLE],
 ]);
 
 const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };

@@ -45,6 +45,7 @@ test.each([
   ['requestTimeout', '4'],
   ['bodyTooLarge', '8'],
   ['headTooLarge', '13'],
+  ['invalidBackend', '14'],
 ] as const)('%s has a code of its own: %s', (name, code) => {
   const failure = FAILURES[name];
   expect(grpcRefusal(refusal(failure, ''), failure).head.fields.get('grpc-status')).toBe(code);
