@@ -373,7 +373,7 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     500,
     'proxy_configuration_error',
     'NC',
-    'the route names a backend that does not exist, or all its weights are zero',
+    'the rule names no backend, or one that does not exist, or all its weights are zero',
   ),
   denied: row(
     'access_denied',

@@ -277,7 +277,7 @@ describe('the text', () => {
       '    mutual TLS, the server must be spiffe://cluster.local/ns/shop/sa/*',
       '    LeastRequest: 10.0.0.1:8080, 10.0.0.2:8080 (not ready)',
       '  33.33 % to a backend that does not exist',
-      '    → refused: 500 invalid_backend (the route names a backend that does not exist, or all its weights are zero)',
+      '    → refused: 500 invalid_backend (the rule names no backend, or one that does not exist, or all its weights are zero)',
     ]);
   });
 
