@@ -23,7 +23,7 @@ export class IoThread {
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly outbox: Outbox;
-  readonly turns: Turns = new Turns();
+  readonly turns: Turns;
   /** Verified connections, inbound and outbound: those whose peer a new identity does not trust are ended. */
   readonly verified: Set<Transport> = new Set();
   /** Connections to callers whose last answer is on its way. */
@@ -44,6 +44,7 @@ export class IoThread {
     this.random = random;
     this.deadlines = new Deadlines(clock);
     this.outbox = new Outbox(clock);
+    this.turns = new Turns(clock, this.outbox);
     this.freedMemory = new FreedMemory(this.deadlines);
   }
 

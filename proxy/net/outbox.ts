@@ -35,6 +35,8 @@ export interface OutboxOwner {
 }
 
 export class Outbox {
+  /** Begun so far. */
+  events = 0;
   private buffer: Buffer = Buffer.allocUnsafeSlow(OUTBOX_BYTES);
   private length = 0;
   /** Whom the bytes are for: `owners[i]` gets those up to `ends[i]`, `owner` those behind the last of `count`. */
@@ -57,7 +59,10 @@ export class Outbox {
 
   /** An event begins: what is written is collected, and time stands still. Every begin needs its end. */
   begin(): void {
-    if (this.nested === 0) this.clock.hold();
+    if (this.nested === 0) {
+      this.events++;
+      this.clock.hold();
+    }
     this.nested++;
   }
 

@@ -16,7 +16,7 @@ import type { DownstreamStream } from '../http/stream.ts';
 import { Deadline } from '../net/deadline.ts';
 import { detailOf } from '../net/mesh-tls.ts';
 import type { Transport, TransportOwner } from '../net/transport.ts';
-import type { TurnEnd } from '../net/turns.ts';
+import type { Gathering } from '../net/turns.ts';
 import type { Caller } from './caller.ts';
 import { Exchange } from './exchange.ts';
 import { HEAD_TIMEOUT_MS, KEEP_ALIVE_MS, WRITE_STALL_MS } from './http.ts';
@@ -29,7 +29,7 @@ const OUTPUT_BYTES = 16_384;
 /** How often a connection looks at its clock. */
 const CHECK_MS = 2_000;
 
-export class H2Session implements TransportOwner, TurnEnd, H2Events<H2Request> {
+export class H2Session implements TransportOwner, Gathering, H2Events<H2Request> {
   readonly room: Room;
   private readonly caller: Caller;
   private readonly transport: Transport;
@@ -72,6 +72,10 @@ export class H2Session implements TransportOwner, TurnEnd, H2Events<H2Request> {
   /** A drain has begun: no new streams, those that are open finish (RFC 9113 section 6.8). */
   goAway(): void {
     this.connection.shutdown();
+  }
+
+  get waitingBytes(): number {
+    return this.output.length;
   }
 
   onTurnEnd(): void {
@@ -183,7 +187,7 @@ export class H2Session implements TransportOwner, TurnEnd, H2Events<H2Request> {
     this.scheduled = true;
     const { turns } = this.room.io;
     if (this.connection.size <= 1) turns.addSoon(this);
-    else turns.add(this);
+    else turns.gather(this);
   }
 
   private finish(): void {

@@ -13,7 +13,7 @@ import { Deadline } from '../net/deadline.ts';
 import type { IoThread } from '../net/io-thread.ts';
 import { detailOf } from '../net/mesh-tls.ts';
 import type { Transport, TransportOwner } from '../net/transport.ts';
-import type { TurnEnd } from '../net/turns.ts';
+import type { Gathering } from '../net/turns.ts';
 import type { Endpoint } from './endpoint.ts';
 import { H2Lease } from './h2-lease.ts';
 
@@ -39,7 +39,7 @@ export interface LinkHost {
   onLinkRoom(link: H2Link): void;
 }
 
-export class H2Link implements TransportOwner, TurnEnd, H2Events<H2Lease> {
+export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
   readonly endpoint: Endpoint;
   readonly principal: string;
   /** The far side is a weft: requests of HTTP/1.1 callers travel here too. */
@@ -121,6 +121,10 @@ export class H2Link implements TransportOwner, TurnEnd, H2Events<H2Lease> {
   close(): void {
     this.end('closed');
     this.transport.destroy();
+  }
+
+  get waitingBytes(): number {
+    return this.output.length;
   }
 
   onTurnEnd(): void {
@@ -236,7 +240,7 @@ export class H2Link implements TransportOwner, TurnEnd, H2Events<H2Lease> {
     this.scheduled = true;
     const { turns } = this.io;
     if (this.connection.size <= 1) turns.addSoon(this);
-    else turns.add(this);
+    else turns.gather(this);
   }
 
   private leave(): void {
