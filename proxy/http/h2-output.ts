@@ -1,5 +1,5 @@
 /**
- * Where a connection's frames gather until its owner writes them out, once per turn of the event loop: one buffer,
+ * Where a connection's frames gather until its owner writes them out, at most once per turn of the event loop: one buffer,
  * appended to in place, so that a frame costs no allocation and no system call of its own.
  *
  * The owner's part: when `onPending` is called, schedule a flush. To flush, take `pending()` and write it; then either

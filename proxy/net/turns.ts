@@ -1,7 +1,8 @@
 /**
- * Work that is done once for many events, however often it was asked for. `setImmediate` runs right after the poll phase
- * that read them; a microtask or `nextTick` runs after every single read, which is right only for who has nothing to wait
- * for: with one stream open the extra turn of the loop would cost four system calls and bring nobody's bytes along.
+ * Work that is done once for many events, however often it was asked for: what many requests add to one connection leaves
+ * in one write. `setImmediate` runs right after the poll phase that read them; a microtask or `nextTick` runs after every
+ * single read, which is right only for who has nothing to wait for: with one stream open the extra turn of the loop would
+ * cost four system calls and bring nobody's bytes along.
  */
 import type { Clock } from '../../shared/clock.ts';
 
