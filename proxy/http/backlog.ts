@@ -1,9 +1,11 @@
 /**
- * Bytes of one stream that no window has room for yet: filled behind, emptied in front, in one buffer that serves again.
- * A gigabyte that squeezes through a window leaves no garbage behind it.
+ * Bytes of one stream that no window has room for yet: filled behind, emptied in front, in one buffer that others may use
+ * when it is empty. A gigabyte that squeezes through a window leaves no garbage behind it.
  *
  * The owner bounds it by pausing the source when it is not empty: it then holds one or two reads of the source.
  */
+import { giveBack, takeBuffer } from './spare-buffers.ts';
+
 const NO_BYTES: Buffer = Buffer.alloc(0);
 /** One read of the shared buffer. */
 const LEAST_BYTES = 65_536;
@@ -33,6 +35,8 @@ export class Backlog {
   drainTo(taker: Taker): boolean {
     this.start += taker.sendData(this.memory, this.start, this.end, false);
     if (this.start < this.end) return false;
+    giveBack(this.memory);
+    this.memory = NO_BYTES;
     this.start = 0;
     this.end = 0;
     return true;
@@ -44,8 +48,9 @@ export class Backlog {
     if (needed > this.memory.length) {
       let size = Math.max(LEAST_BYTES, this.memory.length);
       while (size < needed) size *= 2;
-      const larger = Buffer.allocUnsafeSlow(size);
+      const larger = takeBuffer(size);
       this.memory.copy(larger, 0, this.start, this.end);
+      giveBack(this.memory);
       this.memory = larger;
     } else {
       this.memory.copyWithin(0, this.start, this.end);

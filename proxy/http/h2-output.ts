@@ -5,6 +5,8 @@
  * The owner's part: when `onPending` is called, schedule a flush. To flush, take `pending()` and write it; then either
  * `clear()`, if the transport does not need those bytes any more, or `rotate()`, if it still holds them.
  */
+import { giveBack, takeBuffer } from './spare-buffers.ts';
+
 export class H2Output {
   bytes: Buffer;
   /** Bytes [0, length) wait to be written. */
@@ -74,22 +76,3 @@ export class H2Output {
 }
 
 const NO_BYTES: Buffer = Buffer.alloc(0);
-
-/**
- * Buffers that no output uses, by size. Outputs fill and empty within a turn, so a few serve all connections of the
- * thread: at most 8 of each size up to 256 KB, 4 MB in all.
- */
-const MOST_SPARE = 8;
-const LARGEST_SPARE = 262_144;
-const spare: Map<number, Buffer[]> = new Map();
-
-function takeBuffer(size: number): Buffer {
-  return spare.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size);
-}
-
-function giveBack(buffer: Buffer): void {
-  if (buffer.length === 0 || buffer.length > LARGEST_SPARE) return;
-  const same = spare.get(buffer.length);
-  if (same === undefined) spare.set(buffer.length, [buffer]);
-  else if (same.length < MOST_SPARE) same.push(buffer);
-}

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Backlog } from '../../../proxy/http/backlog.ts';
 
 /** Takes at most `room` bytes of what it is offered. */
@@ -37,4 +37,17 @@ test('what goes in comes out once, in order, however it is cut', () => {
     }),
     { seed: 20261121, numRuns: 100 },
   );
+});
+
+test('the memory of an empty backlog serves the next one', () => {
+  const made = vi.spyOn(Buffer, 'allocUnsafeSlow');
+  const window = new Window();
+  window.room = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 100; i++) {
+    const backlog = new Backlog();
+    backlog.add(Buffer.alloc(1000, i), 0, 1000);
+    expect(backlog.drainTo(window)).toBe(true);
+  }
+  expect(made.mock.calls.length).toBeLessThanOrEqual(1);
+  made.mockRestore();
 });
