@@ -4,7 +4,7 @@
  *
  * The owner bounds it by pausing the source when it is not empty: it then holds one or two reads of the source.
  */
-import { giveBack, takeBuffer } from './spare-buffers.ts';
+import { giveBack, takeBuffer } from '../../shared/spare-buffers.ts';
 
 const NO_BYTES: Buffer = Buffer.alloc(0);
 /** One read of the shared buffer. */

@@ -5,7 +5,7 @@
  * The owner's part: when `onPending` is called, schedule a flush. To flush, take `pending()` and write it; then either
  * `clear()`, if the transport does not need those bytes any more, or `rotate()`, if it still holds them.
  */
-import { giveBack, takeBuffer } from './spare-buffers.ts';
+import { giveBack, takeBuffer } from '../../shared/spare-buffers.ts';
 
 export class H2Output {
   bytes: Buffer;

@@ -13,6 +13,7 @@
 import type { Socket } from 'node:net';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { writeLatin1 } from '../../shared/latin1.ts';
+import { giveBack, takeBuffer } from '../../shared/spare-buffers.ts';
 import { writeNow } from './raw-writes.ts';
 
 /** One read of the shared buffer plus a large head. */
@@ -23,6 +24,10 @@ const WORTH_A_WRITE = 65_536;
 const MANY_READS = 4;
 /** While they are not collected, one read in so many looks at how many its turn has. */
 const LOOK_EVERY = 64;
+/** Shorter writes are copied into Node's own pool. */
+const WORTH_A_BUFFER = 4096;
+/** Longer ones that wait for their turn leave with the memory they are in. */
+const WORTH_LENDING = 32_768;
 
 /** Where an outbox delivers. */
 export interface OutboxOwner {
@@ -85,7 +90,7 @@ export class Outbox {
       // Who is told of congestion may append: again, until there is room.
       while (this.length > 0 && this.length + text.length > OUTBOX_BYTES) this.flush();
       if (text.length > OUTBOX_BYTES) {
-        if (!this.write(owner, Buffer.from(text, 'latin1'))) owner.onCongested();
+        if (!this.write(owner, Buffer.from(text, 'latin1'), false)) owner.onCongested();
         return;
       }
       this.switchTo(owner);
@@ -117,7 +122,8 @@ export class Outbox {
       const owner = owners[i] as OutboxOwner;
       const end = ends[i] as number;
       owners[i] = null;
-      if (!owner.socket.destroyed && !this.write(owner, buffer.subarray(start, end))) (congested ??= []).push(owner);
+      const bytes = buffer.subarray(start, end);
+      if (!owner.socket.destroyed && !this.write(owner, bytes, count === 1)) (congested ??= []).push(owner);
       start = end;
     }
     this.count = 0;
@@ -133,14 +139,30 @@ export class Outbox {
     this.flush();
   }
 
-  /** False if the socket takes no more for now. */
-  private write(owner: OutboxOwner, bytes: Buffer): boolean {
+  /** False if the socket takes no more for now. `alone`: nothing else is in the buffer. */
+  private write(owner: OutboxOwner, bytes: Buffer, alone: boolean): boolean {
     const { socket, encrypted } = owner;
     // TLS reuse is safe only if nothing was queued before; its writableLength is never 0 right after a write.
-    if (encrypted) return socket.write(socket.writableLength === 0 ? bytes : Buffer.from(bytes));
+    if (encrypted) return socket.writableLength === 0 ? socket.write(bytes) : this.queue(socket, bytes, alone);
     if (writeNow(socket, bytes, owner)) return true;
     if (this.buffer.buffer === bytes.buffer) this.buffer = Buffer.allocUnsafeSlow(OUTBOX_BYTES);
     return false;
+  }
+
+  /** A TLS socket keeps what comes behind another write until that has left. */
+  private queue(socket: Socket, bytes: Buffer, alone: boolean): boolean {
+    const { length } = bytes;
+    if (length < WORTH_A_BUFFER) return socket.write(Buffer.from(bytes));
+    if (alone && length >= WORTH_LENDING) {
+      const lent = this.buffer;
+      this.buffer = takeBuffer(OUTBOX_BYTES);
+      return socket.write(bytes, () => giveBack(lent));
+    }
+    let size = WORTH_A_BUFFER;
+    while (size < length) size *= 2;
+    const copy = takeBuffer(size);
+    copy.set(bytes);
+    return socket.write(copy.subarray(0, length), () => giveBack(copy));
   }
 
   private copy(bytes: Uint8Array, from: number, count: number): void {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { giveBack, takeBuffer } from '../../../proxy/http/spare-buffers.ts';
+import { giveBack, takeBuffer } from '../../../shared/spare-buffers.ts';
 
 test('a buffer that was given back is taken again, by size, and by one at a time', () => {
   const [small, large] = [takeBuffer(16_384), takeBuffer(65_536)];
