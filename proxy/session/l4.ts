@@ -68,6 +68,12 @@ export class Tunnel {
     return this.upstream.bytes;
   }
 
+  /** Ends at once: neither side takes what it has for the whole. */
+  reset(): void {
+    this.downstream.transport.reset();
+    this.upstream.transport.reset();
+  }
+
   ended(side: Side): void {
     if (this.detail === '') this.detail = `${this.nameOf(side)} ended first`;
   }

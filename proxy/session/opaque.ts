@@ -128,7 +128,7 @@ export class OpaqueConnection implements TransportOwner, OpaqueDialEvents, Repor
 
   private cut(verdict: Refused): void {
     this.verdict ??= verdict;
-    this.transport.reset();
+    (this.tunnel ?? this.transport).reset();
   }
 
   /** What the caller has sent since it was accepted goes to the tunnel, its new owner. */

@@ -13,6 +13,8 @@ import { RoomStage } from './room-stage.ts';
 
 const NOBODY: TransportOwner = { onBytes() {}, onEof() {}, onClosed() {}, onCongested() {}, onWritable() {} };
 const HOUR_MS = 3_600_000;
+/** So few that TLS holds one of them without a word. */
+const CHUNK = Buffer.alloc(16_384);
 
 describe.each([
   ['plain', plainEnds],
@@ -99,6 +101,24 @@ describe.each([
     server.socket.resume();
     expect(await server.untilEnd()).toBe('reset');
     await eventually('it has ended', () => ends[0]);
+  });
+
+  test('is cut on both sides when it is reset, also where its caller is gone and only the server owes something', async () => {
+    const { caller, server, downstream, upstream, ends, tunnel: made } = await tunnel(HOUR_MS);
+    server.socket.pause().end();
+    await caller.untilEnd();
+    for (let sent = CHUNK.length; heldFor(upstream) === 0; sent += CHUNK.length) {
+      caller.socket.write(CHUNK);
+      await eventually('the chunk is passed on', () => made.received === sent || undefined);
+    }
+    caller.socket.end();
+    // What the kernel does not take of plain bytes stops their source at once; TLS holds a little, and sees the end.
+    await eventually('all is said', () => downstream.destroyed || downstream.isPaused() || undefined);
+    expect(ends).toEqual([]);
+    made.reset();
+    await eventually('it has ended', () => ends[0]);
+    server.socket.resume();
+    expect(await server.untilEnd()).toBe('reset');
   });
 
   test('has the kernel ask after both far sides when they are silent', async () => {
