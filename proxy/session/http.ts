@@ -102,7 +102,8 @@ export class HttpSession implements TransportOwner, RequestEvents, DownstreamStr
 
   destroy(): void {
     const { exchange, transport } = this;
-    if (exchange === null) transport.giveUp();
+    // The last answer may not have left yet.
+    if (exchange === null) this.linger();
     else transport.turn(() => exchange.spoil(FAILURES.drainTimeout, ''));
   }
 

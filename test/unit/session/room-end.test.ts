@@ -1,5 +1,6 @@
 /** The end of a room: what is open when the sidecar ends, on a stage with real sockets. */
 import { afterEach, expect, test } from 'vitest';
+import type { AccessLog } from '../../../proxy/telemetry/access-log.ts';
 import { eventually } from '../../support/eventually.ts';
 import { RoomStage } from './room-stage.ts';
 
@@ -51,6 +52,28 @@ test('a connection between two requests ends without a word, and in order', asyn
   expect(await client.ended).toBe('fin');
   expect(await refusals()).toEqual([]);
   expect(stage.requests.length).toBe(1);
+});
+
+test('an answer that was about to leave when the sidecar ends is sent', async () => {
+  stage = await RoomStage.open();
+  stage.serve = (socket) => socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
+  const { outbox } = stage.room.io;
+  const { log } = stage.room.story;
+  stage.room.story.log = {
+    ...(log as AccessLog),
+    // The answer stays in the outbox, as while many sockets are ready.
+    request(record) {
+      log?.request(record);
+      outbox.begin();
+    },
+  };
+  using client = await stage.connect();
+  await client.write(REQUEST);
+  await eventually('it is answered', () => stage.requests[0]);
+  stage.room.destroyAll();
+  outbox.end();
+  expect((await client.answer()).status).toBe(200);
+  expect(await client.ended).toBe('fin');
 });
 
 test('a tunnel is cut by RST to both sides, counted and logged with its bytes', async () => {
