@@ -1,6 +1,6 @@
 /**
  * An HTTP/2 connection from a caller: any number of exchanges at once, each on its own stream, all writing into one
- * buffer that leaves once per turn.
+ * buffer that leaves at most once per turn (net/turns).
  */
 import { randomBytes } from 'node:crypto';
 import { FAILURES, type Failure } from '../../shared/errors.ts';

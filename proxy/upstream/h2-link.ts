@@ -1,5 +1,5 @@
 /**
- * An HTTP/2 connection to an endpoint: the streams of many requests, of any callers, written together once per turn.
+ * An HTTP/2 connection to an endpoint: the streams of many requests, of any callers, written together (net/turns).
  */
 import type { Failure } from '../../shared/errors.ts';
 import { H2Connection } from '../http/h2-connection.ts';
