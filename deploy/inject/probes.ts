@@ -84,14 +84,15 @@ function networkPort(
 ): { readonly kind: Kind; readonly port: number } | null {
   const kind = kindOf(handler);
   if (kind === undefined) return null;
-  const target = handler?.[kind] as { port: number | string; host?: string };
-  if (target.host !== undefined && target.host !== '') return null;
+  const target = handler?.[kind] as { readonly port: number | string; readonly host?: string | null };
+  if ((target.host ?? '') !== '') return null;
   const named = container.ports?.find(({ name }) => name === target.port)?.containerPort;
   const port = named ?? Number(target.port);
   return Number.isInteger(port) && port >= 1 && port <= 65_535 ? { kind, port } : null;
 }
 
-/** In the place of the old key, so that a reader finds the probe as he knows it. */
+/** In the place of the old key, so that a reader finds the probe as he knows it. Of the new one there is only null so far. */
 function replaceKey(object: Handler, from: string, to: string, value: unknown): Handler {
-  return Object.fromEntries(Object.entries(object).map(([key, old]) => (key === from ? [to, value] : [key, old])));
+  const others = Object.entries(object).filter(([key]) => key === from || key !== to);
+  return Object.fromEntries(others.map(([key, old]) => (key === from ? [to, value] : [key, old])));
 }

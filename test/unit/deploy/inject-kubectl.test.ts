@@ -99,6 +99,16 @@ describe('null is a field that is not there', () => {
     }
   });
 
+  test.each([
+    ['behind the way that counts', { tcpSocket: { port: 80 }, httpGet: null }],
+    ['before it', { grpc: null, httpGet: null, tcpSocket: { port: 80 } }],
+    ['in it', { tcpSocket: { port: 80, host: null } }],
+  ])('of a probe, %s: kubelet is sent to weft', (_where, livenessProbe) => {
+    const result = injectPod({ spec: { containers: [{ name: 'app', livenessProbe }] } }, DEFAULTS);
+    if (!result.ok) throw new Error(JSON.stringify(result));
+    expect(result.value.template.spec.containers[0]?.livenessProbe?.httpGet).toMatchObject({ port: 15_021 });
+  });
+
   test.each(['~', 'null', 'Null', ''])('however it is written: "%s"', (nothing) => {
     const text = `kind: Pod
 metadata:
