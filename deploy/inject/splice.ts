@@ -64,12 +64,15 @@ export class Splice {
   readonly replaced: Record<string, string> = {};
   private readonly source: string;
   private readonly eol: string;
+  /** So is YAML in flow style as a whole, which loses nothing by being taken for it. */
+  private readonly isJson: boolean;
   private readonly originals: Texts;
 
   /** `originals`: texts to put in place of rendered values, as `replaced` of an earlier change gave them. */
   constructor(source: string, originals: Texts = {}) {
     this.source = source;
     this.eol = source.includes('\r\n') ? '\r\n' : '\n';
+    this.isJson = source.trimStart().startsWith('{');
     this.originals = originals;
   }
 
@@ -137,7 +140,8 @@ export class Splice {
       // The white space after the key stays behind the value: a comment needs it.
       const at = this.afterKey(start);
       this.edits.push({ start: at, end: at, text: this.eol + this.block(value, this.keyColumn(at) + 2) });
-    } else if (isScalar(node) || isFlow(node)) this.edits.push({ start, end, text: inline(value) });
+    } else if (this.isJson) this.edits.push({ start, end, text: JSON.stringify(value) });
+    else if (isScalar(node) || isFlow(node)) this.edits.push({ start, end, text: inline(value) });
     else this.edits.push({ start, end, text: this.block(value, this.columnOf(start)).trimStart() });
   }
 

@@ -169,6 +169,32 @@ describe('scalars are read as kubectl reads them', () => {
   });
 });
 
+describe('a JSON file stays JSON', () => {
+  const annotations = {
+    'prometheus.io/scrape': 'true',
+    'prometheus.io/path': '/metrics',
+    'prometheus.io/port': null,
+    'prometheus.io/scheme': 'https',
+  };
+  const probe = { livenessProbe: { tcpSocket: { port: 80 } } };
+  const spec = { restartPolicy: 'Never', shareProcessNamespace: null, containers: [{ name: 'a', ...probe }] };
+  const object = { kind: 'Pod', metadata: { annotations }, spec };
+
+  test.each([
+    ['on one line', JSON.stringify(object)],
+    ['on many', `\n${JSON.stringify(object, null, 2)}\n`],
+  ])('%s, also where a value is another one', (_how, text) => {
+    for (const defaults of [DEFAULTS, CLASSIC]) {
+      const there = textOf(injectText('f', text, defaults));
+      expect((JSON.parse(there) as PodTemplate).metadata?.annotations).toMatchObject({
+        'prometheus.io/path': '/stats/prometheus',
+        'prometheus.io/port': '15020',
+      });
+      expect(textOf(ejectText('f', there))).toBe(text);
+    }
+  });
+});
+
 describe('items of a list', () => {
   const template = 'spec: {template: {spec: {containers: [{name: a}]}}}';
   const list = (kind: string, item: string): string => `kind: ${kind}\nitems:\n  - ${item}\n`;
