@@ -24,19 +24,21 @@ import { isObject, type JsonObject } from '../../shared/json.ts';
 import type { Texts } from './pod.ts';
 
 /**
- * Of manifests, whole and in parts: the YAML 1.1 that kubectl reads (go-yaml), where `yes` is true and 0144 is 100, but which
- * knows no numbers to the base of 60, and whose dates and lists with a tag are what they look like.
+ * Of manifests, whole and in parts: the YAML 1.1 that kubectl reads (go-yaml), where `yes` is true, 0144 and 0o144 are 100, but
+ * which knows no numbers to the base of 60, and whose dates and lists with a tag are what they look like.
  */
 export const PARSING: ParseOptions & DocumentOptions & SchemaOptions = {
   merge: true,
   uniqueKeys: true,
   schema: 'yaml-1.1',
-  customTags: (tags) =>
-    tags.filter(
+  customTags: (tags) => [
+    ...tags.filter(
       (each) =>
         typeof each === 'string' ||
         (!/:(?:timestamp|binary|omap|pairs|set)$/.test(each.tag) && !('format' in each && each.format === 'TIME')),
     ),
+    'intOct',
+  ],
 };
 
 export interface Edit {

@@ -153,9 +153,9 @@ describe('scalars are read as kubectl reads them', () => {
     expect(result.ok ? [] : result.error.map(({ message }) => message)).toEqual([problem]);
   });
 
-  test('numbers with a leading zero are octal, and dates, times and binary text are text', () => {
+  test.each(['0144', '0o144', '0x64', '1_00'])('%s is 100, and dates, times and binary text are text', (hundred) => {
     const written = text(
-      'terminationGracePeriodSeconds: 0144',
+      `terminationGracePeriodSeconds: ${hundred}`,
       'day: 2026-01-02, time: 12:30:45, at: 2026-01-02T03:04:05Z, ratio: 1:30.5',
     );
     const there = textOf(injectText('f', written, DEFAULTS));
