@@ -143,7 +143,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
     this.finish();
   }
 
-  /** The request turned out to be malformed in its body; the answer says so if none has started. */
+  /** It cannot go on, by the caller's fault or our own decision; the answer says so if none has started, else it is cut. */
   spoil(failure: Failure, detail: string): void {
     if (this.finished) return;
     this.forward?.cancel(failure);
