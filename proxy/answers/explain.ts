@@ -28,6 +28,7 @@ const APPLICATION: Sender = {
   certificateHash: '',
   sourceAddress: '127.0.0.1',
   trusted: true,
+  encrypted: false,
 };
 
 /** Stamps a request id where the caller sent none; it is taken out of what is shown. */

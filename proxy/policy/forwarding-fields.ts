@@ -13,6 +13,8 @@ export interface Sender extends PolicyContext {
   readonly certificateHash: string;
   /** Its forwarding headers are believed (CONTRACT, "What a caller sees"). */
   readonly trusted: boolean;
+  /** Its connection is TLS. */
+  readonly encrypted: boolean;
 }
 
 const LOWER_F = 0x66;
@@ -107,10 +109,16 @@ export function stampForwarding(head: RequestHead, caller: Sender, own: string, 
     requestId = random.uuid();
     fields.append('x-request-id', requestId);
   }
-  if (!hasProto) fields.append('x-forwarded-proto', head.scheme);
+  if (!hasProto) fields.append('x-forwarded-proto', schemeOf(head, caller));
   if (!caller.trusted) fields.append('x-forwarded-for', caller.sourceAddress);
   if (caller.direction === 'inbound' && caller.principal !== '') appendClientCert(fields, clientCert, caller, own);
   return requestId;
+}
+
+/** A target in absolute form and `:scheme` are the caller's own words: of a stranger we believe what we see. */
+function schemeOf(head: RequestHead, { trusted, encrypted }: Sender): 'http' | 'https' {
+  if (trusted) return head.scheme;
+  return encrypted ? 'https' : 'http';
 }
 
 /** What the caller's sidecar, whose identity is verified, says of the request. */

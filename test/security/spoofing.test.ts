@@ -79,6 +79,12 @@ describe('from a stranger on a PERMISSIVE port only our own values arrive', () =
     expect(valuesOf(head, 'x-kept')).toEqual(['yes']);
   });
 
+  test('a scheme in the target', async () => {
+    using client = await stage.inbound();
+    await client.exchange('GET https://app/x HTTP/1.1\r\nHost: app\r\n\r\n');
+    expect(valuesOf(stage.app.seen[0]?.head ?? '', 'x-forwarded-proto')).toEqual(['http']);
+  });
+
   test('in a trailer section', async () => {
     using client = await stage.inbound();
     const trailers = SPOOFED.flatMap((line) => [line, line.replace('-', '_')]).slice(0, 32);

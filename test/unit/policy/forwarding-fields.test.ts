@@ -21,9 +21,13 @@ const VERIFIED: Caller = { ...STRANGER, principal: PEER, certificateHash: 'ab12'
 const APPLICATION: Caller = { ...STRANGER, direction: 'outbound', sourceAddress: '127.0.0.1', trusted: true };
 
 /** What the application gets for these fields from this caller. */
-function stamped(caller: Caller, fields: Readonly<Record<string, string>>): { fields: Fields; id: string } {
+function stamped(
+  caller: Caller,
+  fields: Readonly<Record<string, string>>,
+  scheme: 'http' | 'https' = 'http',
+): { fields: Fields; id: string } {
   const list = new Fields(Object.keys(fields), Object.values(fields));
-  const head = new RequestHead('GET', 'http', 'app', '/', list, 0, 11, false, false, false, null);
+  const head = new RequestHead('GET', scheme, 'app', '/', list, 0, 11, false, false, false, null);
   const id = stampForwarding(head, caller, OWN, new Random(1));
   return { fields: list, id };
 }
@@ -51,6 +55,11 @@ describe('from a caller that nobody verified', () => {
     expect(fields.get('x-forwarded-proto')).toBe('http');
     expect(fields.getAll('x-request-id')).toEqual([id]);
     expect(id).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  test('the scheme is that of its connection, whatever its target or :scheme says', () => {
+    expect(stamped(STRANGER, {}, 'https').fields.get('x-forwarded-proto')).toBe('http');
+    expect(stamped({ ...STRANGER, encrypted: true }, {}).fields.get('x-forwarded-proto')).toBe('https');
   });
 
   test('other fields pass as they came', () => {
@@ -84,6 +93,10 @@ test('from the own application its forwarding fields pass, and no x-forwarded-cl
   const { fields } = stamped(APPLICATION, { 'x-forwarded-for': '1.2.3.4', 'x-forwarded-client-cert': 'spoofed' });
   expect(fields.get('x-forwarded-for')).toBe('1.2.3.4');
   expect(fields.has('x-forwarded-client-cert')).toBe(false);
+});
+
+test('the own application says by its target which scheme it meant', () => {
+  expect(stamped(APPLICATION, {}, 'https').fields.get('x-forwarded-proto')).toBe('https');
 });
 
 test('a request id that is too long for a log line is replaced', () => {

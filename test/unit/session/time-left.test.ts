@@ -20,6 +20,7 @@ function stamped(fields: Readonly<Record<string, string>>, principal: string): R
     sourceAddress: '10.0.0.1',
     certificateHash: '',
     trusted: true,
+    encrypted: true,
   } as const;
   stampForwarding(request, caller, '', new Random(1));
   return request;
