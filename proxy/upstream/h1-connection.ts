@@ -184,11 +184,11 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
 
   onEof(): void {
     if (this.tunnel && !this.gone) this.tunnelEnded();
-    else this.ended('closed');
+    else this.ended(null);
   }
 
   onClosed(error: Error | null): void {
-    this.ended(error === null ? 'closed' : detailOf(error));
+    this.ended(error);
   }
 
   onCongested(): void {
@@ -268,19 +268,21 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
     this.host.onGone(this);
   }
 
-  private ended(detail: string): void {
+  private ended(error: Error | null): void {
     if (this.gone) return;
     if (this.listener === null) {
       this.endpoint.learnIdle(this.io.clock.now() - this.idleSince);
       this.close();
       return;
     }
-    if (!this.tunnel && this.parser.finish()) {
+    // A reset ends no body, not even one that lasts until the connection ends: what was lost by it nobody knows.
+    if (error === null && !this.tunnel && this.parser.finish()) {
       this.reusable = false;
       this.complete();
       return;
     }
     const answering = this.responseHead || this.parser.inHead;
+    const detail = error === null ? 'closed' : detailOf(error);
     this.failed(answering ? FAILURES.upstreamCut : FAILURES.upstreamReset, detail);
   }
 

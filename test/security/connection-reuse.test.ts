@@ -208,3 +208,17 @@ test('an answer that ends too early is cut short for the caller', async () => {
   await client.write(get('app', '/attack'));
   expect(await client.ended).toBe('reset');
 });
+
+test('an answer that lasts until the connection ends is cut short for the caller by a reset', async () => {
+  let upstream: Socket | undefined;
+  stage.begin((_seen, socket) => {
+    upstream = socket;
+    socket.write('HTTP/1.1 200 OK\r\n\r\nhalf');
+  });
+  using client = await stage.outbound();
+  await client.write(get('app', '/attack'));
+  await client.until(() => client.text.includes('half') || undefined);
+  upstream?.resetAndDestroy();
+  expect(await client.ended).toBe('reset');
+  expect(client.text).not.toMatch(/0\r\n\r\n$/);
+});
