@@ -6,6 +6,12 @@ import type { UpstreamStream } from '../http/stream.ts';
 const REPLAY_BYTES = 65_536;
 /** Of all requests of one direction on a data thread: 128 of the longest at a time. */
 const ALL_REPLAY_BYTES = 8 * 1024 * 1024;
+/**
+ * What a body is kept in after its first read: as much again as there is, within these bounds. A buffer has 100 bytes of its
+ * own, and bodies may come byte by byte.
+ */
+const LEAST_PIECE = 256;
+const MOST_PIECE = 16_384;
 
 /** Counts what all requests of one direction keep. */
 export class ReplayMemory {
@@ -24,7 +30,9 @@ export class Replay {
   whole = true;
   private trailers: Fields | null = null;
   private bytes = 0;
-  private chunks: Buffer[] | null = null;
+  /** All but the last are full; of that `lastUsed` bytes. */
+  private pieces: Buffer[] | null = null;
+  private lastUsed = 0;
   private readonly memory: ReplayMemory;
 
   constructor(memory: ReplayMemory, complete: boolean) {
@@ -45,7 +53,7 @@ export class Replay {
       if (passedOn) this.drop();
     }
     if (!this.whole && passedOn) return;
-    (this.chunks ??= []).push(Buffer.from(bytes.subarray(start, end)));
+    this.append(bytes, start, end);
     this.bytes += length;
     this.memory.used += length;
   }
@@ -56,8 +64,10 @@ export class Replay {
   }
 
   sendTo(stream: UpstreamStream): void {
-    if (this.chunks !== null) {
-      for (const chunk of this.chunks) stream.sendBytes(chunk, 0, chunk.length);
+    const { pieces } = this;
+    if (pieces !== null) {
+      const last = pieces.length - 1;
+      for (const [i, piece] of pieces.entries()) stream.sendBytes(piece, 0, i === last ? this.lastUsed : piece.length);
       if (!this.whole) this.drop();
     }
     if (this.complete) stream.sendEnd(this.trailers);
@@ -69,15 +79,30 @@ export class Replay {
     this.drop();
   }
 
+  private append(bytes: Buffer, start: number, end: number): void {
+    const pieces = (this.pieces ??= []);
+    const last = pieces.at(-1);
+    let from = start;
+    if (last !== undefined) {
+      from += bytes.copy(last, this.lastUsed, start, end);
+      this.lastUsed += from - start;
+    }
+    if (from === end) return;
+    const least = Math.min(MOST_PIECE, Math.max(LEAST_PIECE, this.bytes));
+    const piece = Buffer.allocUnsafe(last === undefined ? end - from : Math.max(least, end - from));
+    pieces.push(piece);
+    this.lastUsed = bytes.copy(piece, 0, from, end);
+  }
+
   private overflows(length: number): boolean {
     const { memory } = this;
     return this.bytes + length > REPLAY_BYTES || memory.used + length > memory.limit;
   }
 
   private drop(): void {
-    if (this.chunks === null) return;
+    if (this.pieces === null) return;
     this.memory.used -= this.bytes;
     this.bytes = 0;
-    this.chunks = null;
+    this.pieces = null;
   }
 }
