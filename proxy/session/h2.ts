@@ -19,8 +19,8 @@ import type { Transport, TransportOwner } from '../net/transport.ts';
 import type { Gathering } from '../net/turns.ts';
 import type { Caller } from './caller.ts';
 import { Exchange } from './exchange.ts';
-import { HEAD_TIMEOUT_MS, KEEP_ALIVE_MS, WRITE_STALL_MS } from './http.ts';
 import { Lingering } from './linger.ts';
+import { HEAD_TIMEOUT_MS, KEEP_ALIVE_MS, WRITE_STALL_MS } from './phases.ts';
 import { refusal } from './reply.ts';
 import type { Room } from './room.ts';
 

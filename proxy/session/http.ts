@@ -23,34 +23,13 @@ import type { Transport, TransportOwner } from '../net/transport.ts';
 import type { Caller } from './caller.ts';
 import { Exchange } from './exchange.ts';
 import { Lingering } from './linger.ts';
+import { BODY_IDLE_MS, HEAD_TIMEOUT_MS, PHASE_MS, type Phase, STREAM_IDLE_MS, WRITE_STALL_MS } from './phases.ts';
 import { refusal } from './reply.ts';
 import type { Room } from './room.ts';
 import { openTunnel } from './tunnel-request.ts';
 
-/** From the first byte of a head to its last: a slow caller must not hold a connection (slowloris). */
-export const HEAD_TIMEOUT_MS = 10_000;
-/** Between two reads of a request body (nginx's client_body_timeout). */
-export const BODY_IDLE_MS = 60_000;
-/** Neither side moves a byte of an exchange (Envoy's stream_idle_timeout). */
-export const STREAM_IDLE_MS = 300_000;
-/** The caller takes no byte of an answer that waits for it (nginx's send_timeout). */
-export const WRITE_STALL_MS = 60_000;
-/** Between requests: an application's own pool must give up before we do (Envoy's idle_timeout). */
-export const KEEP_ALIVE_MS = 3_600_000;
-/** How often a connection looks at its clock: what bounds the error of all of the above. */
+/** How often a connection looks at its clock: what bounds the error of all that phases.ts says. */
 const CHECK_MS = 2_000;
-
-/** What is owed, and by whom, when the time is up. */
-type Phase = 'idle' | 'head' | 'body' | 'answer' | 'stalled' | 'tunnel';
-
-const PHASE_MS: Readonly<Record<Phase, number>> = {
-  idle: KEEP_ALIVE_MS,
-  head: HEAD_TIMEOUT_MS,
-  body: BODY_IDLE_MS,
-  answer: STREAM_IDLE_MS,
-  stalled: WRITE_STALL_MS,
-  tunnel: KEEP_ALIVE_MS,
-};
 
 /** ResponseFraming of the exchange under way; one object for the life of the connection. */
 class Framing implements ResponseFraming {
@@ -270,10 +249,13 @@ export class HttpSession implements TransportOwner, RequestEvents, DownstreamStr
   }
 
   private feed(bytes: Buffer, start: number, end: number): void {
-    if (this.phase === 'idle') this.enter('head');
     this.feeding = true;
     let at = start;
-    while (at < end && this.acceptsMore()) at = this.parser.feed(bytes, at, end);
+    while (at < end && this.acceptsMore()) {
+      // Once for each request in the bytes: what was answered at once has made it idle again.
+      if (this.phase === 'idle') this.enter('head');
+      at = this.parser.feed(bytes, at, end);
+    }
     this.feeding = false;
     const { owner } = this.transport;
     if (owner !== this) {

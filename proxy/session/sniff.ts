@@ -12,8 +12,8 @@ import { Deadline } from '../net/deadline.ts';
 import { resetSocket } from '../net/reset-tls.ts';
 import type { TurnEnd } from '../net/turns.ts';
 import { type Detected, detect, detectServer, MAX_DETECT_BYTES, OPAQUE } from './detect.ts';
-import { HEAD_TIMEOUT_MS, KEEP_ALIVE_MS } from './http.ts';
 import type { OpaqueDial, OpaqueDialEvents } from './opaque-dial.ts';
+import { HEAD_TIMEOUT_MS, KEEP_ALIVE_MS } from './phases.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import type { Closable, Room } from './room.ts';
 

@@ -9,14 +9,14 @@ import { directCluster } from '../../proxy/config/direct-cluster.ts';
 import { directDestination, LinkedSnapshot } from '../../proxy/config/link.ts';
 import { IoThread } from '../../proxy/net/io-thread.ts';
 import { Transport } from '../../proxy/net/transport.ts';
+import { Lingering } from '../../proxy/session/linger.ts';
 import {
   BODY_IDLE_MS,
   HEAD_TIMEOUT_MS,
   KEEP_ALIVE_MS,
   STREAM_IDLE_MS,
   WRITE_STALL_MS,
-} from '../../proxy/session/http.ts';
-import { Lingering } from '../../proxy/session/linger.ts';
+} from '../../proxy/session/phases.ts';
 import { ToApplication } from '../../proxy/session/resolve.ts';
 import { Room } from '../../proxy/session/room.ts';
 import { SILENCE_MS } from '../../proxy/session/sniff.ts';
@@ -147,6 +147,15 @@ describe('a caller', () => {
     await client.exchange('GET /x HTTP/1.1\r\nHost: app\r\n\r\n');
     clock.advance(60_000);
     await send(client, 'GET /y HTTP');
+    clock.advance(HEAD_TIMEOUT_MS + SLACK_MS);
+    expect((await client.answer()).status).toBe(408);
+  });
+
+  test('that stops in a head behind a request that weft answers itself gets 408 too', async () => {
+    using client = await connect();
+    await send(client, 'GET /x HTTP/1.1\r\nHost: app\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nGET /y HTTP');
+    const refused = await client.answer();
+    expect(wordOf(refused)).toBe('upgrade_refused');
     clock.advance(HEAD_TIMEOUT_MS + SLACK_MS);
     expect((await client.answer()).status).toBe(408);
   });
