@@ -40,6 +40,12 @@ export function writeNow(socket: Socket, bytes: Uint8Array, onSent: { onWritable
   return false;
 }
 
+/** Does libuv hold bytes of `writeNow` alone, of whose end its `onSent` will hear? */
+export function holdsRawBytes(socket: Socket): boolean {
+  const handle = (socket as unknown as { _handle: Handle | null })._handle;
+  return handle !== null && handle.writeQueueSize > 0 && socket.writableLength === 0;
+}
+
 function fail(socket: Socket, errno: number): void {
   const code = getSystemErrorName(errno);
   socket.destroy(Object.assign(new Error(`write ${code}`), { code, errno, syscall: 'write' }));

@@ -15,15 +15,21 @@ interface Layered {
   readonly _handle: { readonly _parent?: TcpHandle } | null;
 }
 
-/** Ends the connection at once; bytes that are queued are lost. */
+/** Ends the connection at once; bytes that are queued are lost. By FIN where one waits behind them already. */
 export function resetTls(socket: TLSSocket): void {
   const tcp = (socket as unknown as Layered)._handle?._parent;
-  if (tcp !== undefined) tcp.close = (done) => tcp.reset(done);
+  if (tcp !== undefined && !isEnding(socket)) tcp.close = (done) => tcp.reset(done);
   socket.destroy();
 }
 
-/** Ends a plain or TLS connection at once with RST. */
+/** Ends a plain or TLS connection at once with RST, as `resetTls` does. */
 export function resetSocket(socket: Socket): void {
   if (socket instanceof TLSSocket) resetTls(socket);
+  else if (isEnding(socket)) socket.destroy();
   else socket.resetAndDestroy();
+}
+
+/** libuv refuses to reset a connection whose FIN waits behind bytes, and it would then never close. */
+function isEnding(socket: Socket): boolean {
+  return socket.writableEnded && !socket.writableFinished;
 }

@@ -5,10 +5,10 @@
  * becomes a session, an upgraded one a tunnel). Whoever creates a transport closes it with `end` or `destroy`.
  */
 import type { Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
 import type { Outbox } from './outbox.ts';
 import { type ReadCallback, readInto } from './raw-reads.ts';
-import { resetTls } from './reset-tls.ts';
+import { holdsRawBytes } from './raw-writes.ts';
+import { resetSocket } from './reset-tls.ts';
 
 export interface TransportOwner {
   /** Bytes [start, end) arrived; they are valid only during the call. */
@@ -39,6 +39,8 @@ export class Transport {
   congested = false;
   closed = false;
   private error: Error | null = null;
+  /** FIN follows what is queued. */
+  private ending = false;
 
   constructor(socket: Socket, encrypted: boolean, outbox: Outbox, owner: TransportOwner) {
     this.socket = socket;
@@ -114,6 +116,7 @@ export class Transport {
   }
 
   onWritable(): void {
+    if (this.ending && !this.socket.destroyed) this.socket.end();
     // Writes that left together each say so.
     if (!this.congested) return;
     this.congested = false;
@@ -131,7 +134,10 @@ export class Transport {
   /** Sends what is queued, then FIN (TLS: close_notify first). */
   end(): void {
     this.outbox.flush();
-    if (!this.socket.destroyed) this.socket.end();
+    if (this.socket.destroyed) return;
+    // A FIN that waits in libuv behind bytes would rule out a reset.
+    if (!this.encrypted && holdsRawBytes(this.socket)) this.ending = true;
+    else this.socket.end();
   }
 
   /** Both sides are at their end: closes once everything queued has left. */
@@ -147,8 +153,7 @@ export class Transport {
 
   /** Ends at once with RST, so that a cut body is not taken for a whole one. */
   reset(): void {
-    if (this.encrypted) resetTls(this.socket as TLSSocket);
-    else this.socket.resetAndDestroy();
+    resetSocket(this.socket);
   }
 
   /** Ends at once; a far side that still waits for queued bytes sees RST, and does not take their loss for the end. */

@@ -90,6 +90,35 @@ describe.each(KINDS)('a %s transport', (_name, open, encrypted) => {
     expect(owner.events).toEqual(['closed']);
   });
 
+  test('is gone at a reset though its end waits behind bytes that the far side does not take', async () => {
+    const { pair, owner, transport } = await setUp();
+    const far: string[] = [];
+    pair.far.on('error', (error: NodeJS.ErrnoException) => far.push(error.code ?? ''));
+    const large = Buffer.alloc(8 * 1024 * 1024);
+    transport.adopt(null);
+    transport.bytes(large, 0, large.length);
+    transport.end();
+    transport.reset();
+    pair.far.resume();
+    await eventually('it is closed', () => owner.events.includes('closed') || undefined);
+    // Behind a TLS end that waits there is only the plain one.
+    if (!encrypted) await eventually('the far side is reset', () => far.includes('ECONNRESET') || undefined);
+    pair.far.destroy();
+  });
+
+  test('ends in order when the far side has taken all that was queued', async () => {
+    const { pair, owner, transport } = await setUp();
+    const large = Buffer.alloc(8 * 1024 * 1024);
+    transport.adopt(null);
+    transport.bytes(large, 0, large.length);
+    transport.end();
+    const ended = new Promise((resolve) => pair.far.once('end', resolve));
+    await read(pair.far, large.length);
+    await ended;
+    pair.far.end();
+    await eventually('it is closed', () => owner.events.includes('closed') || undefined);
+  });
+
   test('tells its owner of the moment, not the one it began with', async () => {
     const { pair, owner, transport } = await setUp();
     const second = new Recorder();
