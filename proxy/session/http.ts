@@ -111,8 +111,10 @@ export class HttpSession implements TransportOwner, RequestEvents, DownstreamStr
     if (this.tunnel) {
       this.exchange?.receiveTunnelEnd();
     } else {
-      // Nobody can tell a caller that half-closes from one that is gone; nginx and Envoy take it for gone too.
-      this.transport.destroy();
+      // Nobody can tell a caller that half-closes from one that is gone; nginx and Envoy take it for gone too. What it still
+      // waits for must not seem whole to it.
+      if (this.exchange === null) this.transport.giveUp();
+      else this.transport.reset();
     }
   }
 
@@ -372,7 +374,7 @@ export class HttpSession implements TransportOwner, RequestEvents, DownstreamStr
         break;
       case 'stalled':
         this.exchange?.abandon(FAILURES.writeStalled, `no byte taken within ${WRITE_STALL_MS} ms`);
-        this.transport.destroy();
+        this.transport.giveUp();
         break;
       case 'tunnel':
         this.transport.destroy();

@@ -19,7 +19,7 @@ export class Lingering implements TransportOwner {
   constructor(io: IoThread, transport: Transport) {
     this.io = io;
     this.transport = transport;
-    this.deadline = new Deadline(() => transport.destroy());
+    this.deadline = new Deadline(() => transport.giveUp());
     transport.owner = this;
     transport.end();
     if (transport.closed) return;

@@ -304,6 +304,15 @@ test('an answer in chunks that is cut has no last chunk for the caller', async (
   expect(client.text).not.toContain('\r\n0\r\n');
 });
 
+test('an answer that lasts until the connection ends is cut, not ended, for a caller that stops sending', async () => {
+  onRaw = (_received, say) => say('HTTP/1.1 200 OK\r\n\r\nhalf');
+  using client = await openClient(weft.ports.outbound);
+  await client.write('GET / HTTP/1.0\r\nHost: raw\r\n\r\n');
+  await client.until(() => client.text.includes('half') || undefined);
+  client.finish();
+  expect(await client.ended).toBe('reset');
+});
+
 test('Upgrade: websocket passes, and bytes flow both ways until the application ends it', async () => {
   onRaw = (received, say, close) => {
     if (received.endsWith('\r\n\r\n'))

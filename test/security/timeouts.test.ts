@@ -210,6 +210,8 @@ describe('a caller', () => {
       'the application is cut off',
       () => app.sockets[0]?.destroyed || app.sockets[0]?.readableEnded || undefined,
     );
+    client.socket.resume();
+    expect(await client.ended, 'what is missing is not taken for the end').toBe('reset');
   });
 
   test('that takes nothing of answers which are complete loses the connection as well', async () => {
@@ -304,6 +306,8 @@ describe('a connection that ends after its last answer', () => {
     new Lingering(room.io, transport);
     clock.advance(WRITE_STALL_MS + SLACK_MS);
     await eventually('it is closed', () => transport.closed || undefined);
+    client.socket.resume();
+    expect(await client.ended, 'what is missing is not taken for the end').toBe('reset');
     client.close();
   });
 });
