@@ -303,6 +303,8 @@ export class HttpSession implements TransportOwner, RequestEvents, DownstreamStr
 
   /** A caller that does not take its answers is given no more: the stalled phase goes on until it does. */
   private nextRequest(): void {
+    // Of no use to what may be refused next; and a slice of a head keeps all of that alive while the connection idles.
+    this.framing.requestMethod = '';
     if (this.transport.congested) return;
     this.enter('idle');
     if (this.feeding) return;

@@ -114,6 +114,16 @@ test('an answer to HEAD states its length and has no body', async () => {
   expect((await client.exchange(get('raw'))).body.toString()).toBe('hi');
 });
 
+test('what cannot be read behind a HEAD is refused with a text', async () => {
+  answerHeads('HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n');
+  using client = await openClient(weft.ports.outbound);
+  await client.exchange('HEAD / HTTP/1.1\r\nHost: raw\r\n\r\n', 'HEAD');
+  await client.write('NONSENSE\r\n\r\n');
+  const refused = await client.answer();
+  expect(refused.status).toBe(400);
+  expect(refused.body.toString()).toContain('malformed_request_line');
+});
+
 test.each([204, 304])('an answer of status %i has no body and leaves the connection usable', async (code) => {
   answerHeads(`HTTP/1.1 ${code} Fine\r\nETag: "x"\r\n\r\n`, 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi');
   using client = await openClient(weft.ports.outbound);
