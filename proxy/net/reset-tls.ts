@@ -29,7 +29,10 @@ export function resetSocket(socket: Socket): void {
   else socket.resetAndDestroy();
 }
 
-/** libuv refuses to reset a connection whose FIN waits behind bytes, and it would then never close. */
+/**
+ * libuv refuses to reset a connection whose FIN it holds, and it would then never close. While the stream itself has
+ * bytes left it has not asked for one.
+ */
 function isEnding(socket: Socket): boolean {
-  return socket.writableEnded && !socket.writableFinished;
+  return socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
 }
