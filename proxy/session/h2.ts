@@ -338,8 +338,8 @@ class H2Request implements DownstreamStream {
       if (trailers === null) stream.sendData(NOTHING, 0, 0, true);
       else stream.sendTrailers(trailers);
     }
-    // An answer that needs no more of the request (RFC 9113 section 8.1).
-    if (!stream.remoteEnded) stream.reset(NO_ERROR);
+    // An answer that needs no more of the request (RFC 9113 section 8.1), nor of what has come of it and nobody took.
+    stream.reset(NO_ERROR);
   }
 }
 

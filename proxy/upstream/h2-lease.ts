@@ -114,8 +114,9 @@ export class H2Lease implements UpstreamStream {
     const { listener, stream, link } = this;
     this.listener = null;
     this.rest = null;
-    // The whole answer is here: what is left of the request interests nobody.
-    if (stream !== null && !stream.localEnded) stream.reset(CANCEL);
+    // The whole answer is here: what is left of the request interests nobody, and what the caller has not taken yet must
+    // not be missing in the connection's window, which all callers share.
+    stream?.reset(CANCEL);
     this.stream = null;
     link.settled();
     listener?.onEnd(trailers);
