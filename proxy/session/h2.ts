@@ -141,9 +141,11 @@ export class H2Session implements TransportOwner, Gathering, H2Events<H2Request>
     this.room.story.refused(failure);
     if (stream === null) return;
     const { head, body } = refusal(failure, detail);
-    stream.respond(head, body.length, '', false);
-    stream.sendData(body, 0, body.length, true);
-    if (!stream.remoteEnded) stream.reset(NO_ERROR);
+    const request = stream.user ?? new H2Request(stream);
+    stream.user = request;
+    request.sendHead(head, body.length);
+    request.sendBytes(body, 0, body.length);
+    request.sendEnd(null);
   }
 
   onData(stream: H2Stream<H2Request>, bytes: Buffer, start: number, end: number): void {
