@@ -111,7 +111,7 @@ export class H2Connection<T> {
     this.reader.feed(bytes, start, end);
   }
 
-  /** The owner has written the output out (and cleared or rotated it). */
+  /** The owner has written the output out (and cleared or rotated it), and the transport takes more. */
   flushed(): void {
     if (!this.ended) this.sender.flushed();
   }

@@ -31,6 +31,8 @@ export interface H2Limits {
   readonly queuedControls: number;
   /** Bytes of output above which DATA waits for `flushed()`. */
   readonly outputBytes: number;
+  /** Bytes of output, heads too, above which new streams of a peer that does not read are refused. */
+  readonly unreadBytes: number;
   /** Bytes a stream may receive before the caller has passed them on. */
   readonly streamWindow: number;
   /** The same for all streams of the connection together. */
@@ -61,6 +63,7 @@ export const DEFAULT_H2_LIMITS: H2Limits = {
   emptyPerSecond: 10,
   queuedControls: 1000, // Envoy's max_outbound_control_frames is 10000, at 10 times the memory
   outputBytes: 131_072, // what a loopback socket takes at once; a small response waits behind at most this much
+  unreadBytes: 1_048_576, // heads of 100 answers, 10 KB each, beside the DATA
   streamWindow: 262_144, // 256 KB: 2 Gbit/s at 1 ms
   connectionWindow: 1_048_576, // 1 MB: four stalled bodies do not stop the fifth
   runs: 0, // what repeats is in the table
@@ -78,6 +81,7 @@ export const MESH_H2_LIMITS: H2Limits = {
   resetsPerSecond: 5_000,
   emptyBurst: 1000,
   emptyPerSecond: 1000,
+  unreadBytes: 10_485_760, // for 1000 streams
   connectionWindow: 16_777_216, // 16 MB: 64 callers who do not read on do not stop the next one
   runs: 256, // all clients of a sidecar
   tableBytes: 0, // equal heads have equal bytes, so decoded ones can be kept

@@ -3,7 +3,8 @@
  * appended to in place, so that a frame costs no allocation and no system call of its own.
  *
  * The owner's part: when `onPending` is called, schedule a flush. To flush, take `pending()` and write it; then either
- * `clear()`, if the transport does not need those bytes any more, or `rotate()`, if it still holds them.
+ * `clear()`, if the transport does not need those bytes any more, or `rotate()`, if it still holds them; and tell the
+ * connection by `flushed()` once the transport takes more.
  */
 import { giveBack, takeBuffer } from '../../shared/spare-buffers.ts';
 
@@ -11,6 +12,8 @@ export class H2Output {
   bytes: Buffer;
   /** Bytes [0, length) wait to be written. */
   length: number;
+  /** Bytes taken out since the transport last said that it has room: it may hold all of them. */
+  taken = 0;
   /** What the next buffer begins with: room for what left in the last turn. */
   private size: number;
   private readonly least: number;
@@ -23,6 +26,16 @@ export class H2Output {
     this.size = least;
     this.least = least;
     this.onPending = onPending;
+  }
+
+  /** Bytes that have not left yet, as far as is known: what waits here, and what the transport took since `flushed`. */
+  get unsent(): number {
+    return this.taken + this.length;
+  }
+
+  /** The transport has room again. */
+  flushed(): void {
+    this.taken = 0;
   }
 
   /** Makes room for `count` bytes, counts them as written and returns where they go in `bytes`. */
@@ -53,6 +66,7 @@ export class H2Output {
 
   /** The transport keeps the buffer: go on in another. */
   rotate(): void {
+    this.taken += this.length;
     this.size = this.least;
     while (this.size < this.length) this.size *= 2;
     this.length = 0;

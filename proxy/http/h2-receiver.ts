@@ -36,6 +36,7 @@ import type { PathNormalization } from './path.ts';
 
 const SELF_DEPENDENT = malformed('a stream depends on itself');
 const TOO_MANY = malformed('more streams are open than we announced');
+const UNREAD = malformed('requests come and their answers are not read');
 const LEAVING = malformed('a stream is opened after our last GOAWAY');
 const AFTER_END = malformed('a frame follows the end of its stream');
 const NO_HEAD = malformed('DATA comes before the head');
@@ -123,6 +124,8 @@ export class H2Receiver<T> {
       connection.streamError(id, null, PROTOCOL_ERROR, SELF_DEPENDENT);
     } else if (streams.size >= this.limits.concurrentStreams) {
       connection.streamError(id, null, REFUSED_STREAM, TOO_MANY);
+    } else if (this.sender.output.unsent > this.limits.unreadBytes) {
+      connection.streamError(id, null, REFUSED_STREAM, UNREAD);
     } else if (decoder.tooLarge) {
       this.refuseRequest(this.open(id, '', ends), TOO_LARGE);
     } else {

@@ -98,6 +98,7 @@ export class H2Sender<T> {
   /** The output was written out: those who waited for it go on. */
   flushed(): void {
     this.controls = 0;
+    this.output.flushed();
     this.runTurns();
   }
 
@@ -107,7 +108,7 @@ export class H2Sender<T> {
   }
 
   private room(stream: H2Stream<T>): number {
-    const shared = Math.min(this.window, this.outputBytes - this.output.length - FRAME_HEADER_BYTES);
+    const shared = Math.min(this.window, this.outputBytes - this.output.unsent - FRAME_HEADER_BYTES);
     const fair = this.turn === stream ? this.turnLeft : this.turns.empty && this.turn === null ? TURN_FREE : 0;
     return Math.min(stream.sendWindow, shared, fair);
   }
@@ -119,7 +120,7 @@ export class H2Sender<T> {
 
   private runTurns(): void {
     if (this.turn !== null) return;
-    while (this.window > 0 && this.output.length + FRAME_HEADER_BYTES < this.outputBytes) {
+    while (this.window > 0 && this.output.unsent + FRAME_HEADER_BYTES < this.outputBytes) {
       const stream = this.turns.next();
       if (stream === null) return;
       this.turn = stream;

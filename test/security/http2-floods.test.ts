@@ -167,6 +167,40 @@ describe('floods of small frames (CVE-2019-9511 to 9518)', () => {
   });
 });
 
+describe('answers that nobody reads (CVE-2019-9517)', () => {
+  const HUGE_WINDOWS = [4, f.LARGEST_WINDOW] as const;
+
+  /** What a server holds for a peer that asks `count` times, each time after what was answered lies with the transport. */
+  function held(server: Recorder, count: number): number {
+    server.feed(frame(f.WINDOW_UPDATE, 0, 0, uint32(f.LARGEST_WINDOW - f.DEFAULT_WINDOW)));
+    for (let n = 0; n < count; n++) {
+      server.feed(headers(2 * n + 1, GET));
+      server.output.clear();
+    }
+    return server.output.taken;
+  }
+
+  it('are held no further than one output, however small each of them is', () => {
+    const server = greetedServer({}, HUGE_WINDOWS);
+    const body = Buffer.alloc(10_000);
+    server.hooks.onRequest = (stream) => {
+      stream.respond(response(200, [], body.length), body.length, '', false);
+      stream.sendData(body, 0, body.length, true);
+    };
+    expect(held(server, 1000)).toBeLessThan(1.5 * L.outputBytes);
+    expect(server.connection.size).toBe(L.concurrentStreams);
+  });
+
+  it('are no longer asked for where their heads alone are long, until something was read', () => {
+    const server = greetedServer({}, HUGE_WINDOWS);
+    server.hooks.onRequest = (stream) => stream.respond(response(200, [['x-long', 'x'.repeat(10_000)]]), 0, '', true);
+    expect(held(server, 200)).toBeLessThan(1.1 * L.unreadBytes);
+    server.connection.flushed();
+    server.feed(headers(1001, GET));
+    expect(framesIn(server.output.pending())).toEqual(['HEADERS 1001 END']);
+  });
+});
+
 describe('interim responses without end', () => {
   it('cost the server its stream', () => {
     const client = greetedClient();
