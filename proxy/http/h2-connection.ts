@@ -86,6 +86,11 @@ export class H2Connection<T> {
     return this.reader.midway;
   }
 
+  /** Tells one frame or header block that the peer is in the middle of from the next. */
+  get begun(): number {
+    return this.reader.begun;
+  }
+
   /** Content bytes received and not consumed, all streams together. */
   get debt(): number {
     return this.receiver.debt;

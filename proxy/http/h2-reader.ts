@@ -29,6 +29,8 @@ export interface FrameSink {
 type Phase = 'preface' | 'header' | 'padLength' | 'content' | 'padding' | 'payload' | 'stopped';
 
 export class FrameReader {
+  /** Frames that have begun; a header block counts once, however many carry it. */
+  begun = 0;
   private readonly sink: FrameSink;
   private phase: Phase;
   /** Bytes of the preface seen, of the frame header gathered, of the payload held. */
@@ -131,6 +133,7 @@ export class FrameReader {
     this.streamId = readUint32(bytes, at + 5) & 0x7fff_ffff;
     this.filled = 0;
     if (!this.allowed()) return;
+    if (this.continues === 0) this.begun++;
     if (this.type === DATA) {
       if ((this.flags & PADDED) === 0) this.beginData(-1);
       else if (this.length > 0) this.phase = 'padLength';

@@ -40,6 +40,8 @@ export class H2Session implements TransportOwner, Gathering, H2Events<H2Request>
   private quietSince: number;
   private midwaySince = 0;
   private stalledSince = 0;
+  /** The frame that was incomplete after the last read. */
+  private midwayIn = 0;
   private scheduled = false;
   private over = false;
 
@@ -91,8 +93,11 @@ export class H2Session implements TransportOwner, Gathering, H2Events<H2Request>
   onBytes(bytes: Buffer, start: number, end: number): void {
     this.connection.feed(bytes, start, end);
     this.quietSince = this.room.io.clock.now();
-    if (!this.connection.midway) this.midwaySince = 0;
-    else if (this.midwaySince === 0) this.midwaySince = this.quietSince;
+    const { midway, begun } = this.connection;
+    // A read rarely ends where a frame does.
+    if (!midway) this.midwaySince = 0;
+    else if (this.midwaySince === 0 || begun !== this.midwayIn) this.midwaySince = this.quietSince;
+    this.midwayIn = begun;
   }
 
   onEof(): void {
