@@ -195,8 +195,13 @@ export class H2Connection<T> {
   }
 
   resetStream(stream: H2Stream<T>, code: number): void {
-    if (stream.closed || this.ended) this.receiver.release(stream);
-    else this.abort(stream, code);
+    if (!(stream.closed || this.ended)) {
+      this.abort(stream, code);
+      return;
+    }
+    this.receiver.release(stream);
+    // From within the event that tells of its end: there is room for another stream from now on.
+    this.settle(stream);
   }
 
   consume(stream: H2Stream<T>, count: number): void {
