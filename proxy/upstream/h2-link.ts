@@ -257,7 +257,9 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
 
   private checkTime(): void {
     const now = this.io.clock.now();
-    if (this.pingedAt > 0 && now - this.pingedAt >= PING_TIMEOUT_MS && this.lastReadAt < this.pingedAt) {
+    // Whatever came since is a sign of life; the next silence is asked about anew.
+    if (this.lastReadAt >= this.pingedAt) this.pingedAt = 0;
+    if (this.pingedAt > 0 && now - this.pingedAt >= PING_TIMEOUT_MS) {
       this.end('the endpoint answers no PING');
       this.transport.destroy();
       return;
@@ -266,18 +268,14 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
     if (maxConnectionAgeMs > 0 && now - this.openedAt >= maxConnectionAgeMs) {
       // The streams that are open end in their own time; the next request makes another connection.
       this.goAway();
-      return;
     }
     if (this.load === 0) {
-      if (now - this.idleSince >= (this.host.idleMs > 0 ? this.host.idleMs : IDLE_MS)) {
-        this.goAway();
-        return;
-      }
+      if (now - this.idleSince >= (this.host.idleMs > 0 ? this.host.idleMs : IDLE_MS)) this.goAway();
     } else if (this.pingedAt === 0 && now - this.lastReadAt >= PING_AFTER_MS) {
       this.pingedAt = now;
       this.connection.ping(1);
     }
-    this.io.deadlines.set(this.check, this.checkMs);
+    if (!this.connection.ended) this.io.deadlines.set(this.check, this.checkMs);
   }
 }
 
