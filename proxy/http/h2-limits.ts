@@ -82,7 +82,7 @@ export const MESH_H2_LIMITS: H2Limits = {
   emptyBurst: 1000,
   emptyPerSecond: 1000,
   unreadBytes: 10_485_760, // for 1000 streams
-  connectionWindow: 16_777_216, // 16 MB: 64 callers who do not read on do not stop the next one
+  connectionWindow: 67_108_864, // 64 MB: 256 callers who do not read on do not stop the next one
   runs: 256, // all clients of a sidecar
   tableBytes: 0, // equal heads have equal bytes, so decoded ones can be kept
 };

@@ -26,6 +26,11 @@ const PING_AFTER_MS = 15_000;
 /** The answer to a PING comes within this, or the connection is given up. */
 const PING_TIMEOUT_MS = 10_000;
 const CHECK_MS = 5_000;
+/**
+ * Bytes that callers who do not read may hold of a link before others get another: less than the 10 MB of unsent answers
+ * at which a server on Node's http2 refuses streams.
+ */
+const CROWDED_BYTES = 8_388_608;
 /** What a peer is told that only weft speaks: the origin of a request, see policy/forwarding-fields. */
 const ORIGIN_HTTP1 = 'weft-origin: http/1.1\r\n';
 
@@ -100,11 +105,11 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
   }
 
   /**
-   * More waits to be written than the socket takes, or callers who do not read hold half of its window: large bodies
+   * More waits to be written than the socket takes, or callers who do not read hold much of its window: large bodies
    * should not share it with small requests.
    */
   get congested(): boolean {
-    return this.transport.congested || this.connection.debt > UPSTREAM_H2_LIMITS.connectionWindow / 2;
+    return this.transport.congested || this.connection.debt > CROWDED_BYTES;
   }
 
   lease(listener: StreamListener): UpstreamStream {

@@ -11,8 +11,8 @@ import { answerOf, H2App, type H2Behaviour, H2Caller } from './http2-peers.ts';
 
 /** Less than the window of a stream, so that all of it travels whoever reads it. */
 const BODY = Buffer.alloc(240_000, 'x');
-/** More bytes in all than the windows of the four connections to an endpoint, 16 MB each. */
-const DOWNLOADS = 300;
+/** More bytes in all than the windows of the four connections to an endpoint, 64 MB each. */
+const DOWNLOADS = 1200;
 /** Fewer than a caller may have open at once. */
 const STREAMS = 75;
 /** More than the window of a caller's connection, 1 MB. */
@@ -23,13 +23,20 @@ const app = new H2App();
 let hop: Weft;
 let caller: Weft;
 
+/** More than four connections would have room for, if each had 16 MB. */
+const STALLED = 300;
+
 /** Bodies that have left the application. */
 let sent = 0;
 
 /** Sends its body, refuses an upload without reading it, or counts one. */
 const behaviour: H2Behaviour = (stream, { headers, body }) => {
   const path = headers[':path'];
-  if (path === '/body') {
+  if (path === '/endless') {
+    stream.respond({ ':status': 200 });
+    const more = (): void => void stream.write(BODY.subarray(0, 16_384), (error) => error ?? more());
+    more();
+  } else if (path === '/body') {
     stream.respond({ ':status': 200 });
     stream.end(BODY, () => sent++);
   } else if (path === '/refused') {
@@ -72,6 +79,17 @@ describe.each(through)('through %s', (_name, port) => {
       // The window of the one who asks is a quarter of the body, and nobody reads on.
       await once((idle as H2Caller).open({ ':authority': 'two', ':path': '/body' }, true), 'response');
       await eventually('the application has sent all', () => sent > before || undefined);
+    }
+    using client = new H2Caller(port());
+    const { status, body } = await client.ask({ ':authority': 'two', ':path': '/body' });
+    expect({ status, bytes: body.length }).toEqual({ status: 200, bytes: BODY.length });
+  });
+
+  test('callers who stop reading in the middle of long answers leave the next caller its answer', async () => {
+    using callers = new DisposableStack();
+    for (let i = 0; i < STALLED; i++) {
+      const caller = callers.use(new H2Caller(port()));
+      await once(caller.open({ ':authority': 'two', ':path': '/endless' }, true), 'response');
     }
     using client = new H2Caller(port());
     const { status, body } = await client.ask({ ':authority': 'two', ':path': '/body' });
