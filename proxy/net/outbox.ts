@@ -3,8 +3,9 @@
  *
  * Heads are encoded and body bytes copied into it (copying 64 KiB costs a tenth of what a system call does), so the
  * shared read buffer is free again when its callback returns. When the kernel took everything, or TLS encrypted it,
- * the same memory serves the next write; otherwise it is given away to the socket and a fresh one takes its place
- * (when each may be reused differs between net and TLS, and is covered by test/unit/net/outbox.test.ts).
+ * the same memory serves the next write; otherwise it is given away to the socket, or lent to a TLS socket that is
+ * behind, and another takes its place (when each may be reused differs between net and TLS, and is covered by
+ * test/unit/net/outbox.test.ts).
  *
  * When many sockets are ready in one turn of the event loop, their writes are collected and made one after the other at
  * its end: whoever gets them is woken once and not after each, which saves 9 to 16 % of the CPU of a plain hop at 16 and

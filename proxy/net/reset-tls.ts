@@ -15,7 +15,7 @@ interface Layered {
   readonly _handle: { readonly _parent?: TcpHandle } | null;
 }
 
-/** Ends the connection at once; bytes that are queued are lost. By FIN where one waits behind them already. */
+/** Ends the connection at once; bytes that are queued are lost. By FIN where libuv holds one. */
 export function resetTls(socket: TLSSocket): void {
   const tcp = (socket as unknown as Layered)._handle?._parent;
   if (tcp !== undefined && !isEnding(socket)) tcp.close = (done) => tcp.reset(done);
