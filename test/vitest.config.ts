@@ -14,6 +14,7 @@ const config: ViteUserConfig = defineConfig({
     // Long enough for a machine that stands still for seconds: only a test that would never end reaches them.
     testTimeout: 60_000,
     hookTimeout: 90_000,
+    expect: { poll: { timeout: 20_000 } },
     reporters: ['default', './test/support/skips.ts', './test/support/second-tries.ts'],
     projects: [
       // Decided by their inputs alone: a failure is a fault, however rarely its seed comes.

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { LogOutput } from '../../../proxy/telemetry/log-output.ts';
 import { ManualClock, systemClock } from '../../../shared/clock.ts';
 import { Folder } from '../../support/policy.ts';
@@ -76,11 +76,15 @@ function readSome(fd: number, into: Buffer): number {
 
 test('what nobody reads is dropped beyond 16 MiB and counted, and given back', async () => {
   const { writeFd } = await stuckPipe(join(folder().path, 'pipe'));
-  const output = new LogOutput(writeFd, new ManualClock(0));
+  const clock = new ManualClock(0);
+  const retries = vi.spyOn(clock, 'after');
+  const output = new LogOutput(writeFd, clock);
   let given = 0;
   for (let at = 0; at < 300; at++) output.write(Buffer.alloc(64 * 1024), () => given++);
   expect(output.dropped).toBe(44);
   expect(given).toBeGreaterThanOrEqual(44);
+  // Only then is nobody writing any more: the number of the descriptor soon belongs to another file.
+  await expect.poll(() => retries.mock.calls.length).toBe(1);
 });
 
 test('a reader that has gone costs the lines that were for it, and no error', async () => {
