@@ -15,7 +15,7 @@ import type { Socket } from 'node:net';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { writeLatin1 } from '../../shared/latin1.ts';
 import { giveBack, takeBuffer } from '../../shared/spare-buffers.ts';
-import { writeNow } from './raw-writes.ts';
+import { type WriteListener, writeNow } from './raw-writes.ts';
 
 /** One read of the shared buffer plus a large head. */
 const OUTBOX_BYTES = 65_536 + 16_384;
@@ -31,13 +31,15 @@ const WORTH_A_BUFFER = 4096;
 const WORTH_LENDING = 32_768;
 
 /** Where an outbox delivers. */
-export interface OutboxOwner {
+export interface OutboxOwner extends WriteListener {
   readonly socket: Socket;
   readonly encrypted: boolean;
   /** The socket takes no more for now. */
   onCongested(): void;
   /** Everything that was held for it has left. Follows by the socket's `drain` where that holds it. */
   onWritable(): void;
+  /** Not called for TLS, whose socket ends by itself. */
+  onWriteFailed(error: Error): void;
 }
 
 export class Outbox {
@@ -52,6 +54,8 @@ export class Outbox {
   private owner: OutboxOwner | null = null;
   /** Inside an event: appends wait for its end. */
   private nested = 0;
+  /** Writes made together, so far. */
+  flushes = 0;
   private collecting = false;
   /** The end of the loop's turn will be noticed, and `reads` counts from its start; otherwise since the last look. */
   private watching = false;
@@ -117,6 +121,7 @@ export class Outbox {
     this.switchTo(null);
     const { count, owners, ends, buffer } = this;
     if (count === 0) return;
+    this.flushes++;
     let congested: OutboxOwner[] | null = null;
     let start = 0;
     for (let i = 0; i < count; i++) {

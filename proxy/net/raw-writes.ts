@@ -21,32 +21,41 @@ interface Pending {
   buffer: Uint8Array | null;
 }
 
-/** True if the kernel has it all. Else libuv holds `bytes`, and `onSent` follows when nothing is held any more. */
-export function writeNow(socket: Socket, bytes: Uint8Array, onSent: { onWritable(): void }): boolean {
+/** Hears how writes end that could not be made at once, or at all. */
+export interface WriteListener {
+  /** Nothing is held any more. */
+  onWritable(): void;
+  /** Neither this write nor a later one will reach the far side; whoever hears it ends the socket. */
+  onWriteFailed(error: Error): void;
+}
+
+/** True if the kernel has it all, or never will. Else libuv holds `bytes`, and `listener` hears of the end. */
+export function writeNow(socket: Socket, bytes: Uint8Array, listener: WriteListener): boolean {
   const handle = (socket as unknown as { _handle: Handle | null })._handle;
   if (handle === null) return true;
   const result = handle.writeBuffer(null, bytes);
   if (result === 0) return true;
   if (typeof result === 'number') {
-    fail(socket, result);
+    listener.onWriteFailed(errorOf(result));
     return true;
   }
   result.buffer = bytes;
   result.oncomplete = (status) => {
     if (socket.destroyed) return;
-    if (status < 0) fail(socket, status);
-    else if (handle.writeQueueSize === 0) onSent.onWritable();
+    if (status < 0) listener.onWriteFailed(errorOf(status));
+    else if (handle.writeQueueSize === 0) listener.onWritable();
   };
   return false;
 }
 
-/** Does libuv hold bytes of `writeNow` alone, of whose end its `onSent` will hear? */
+/** Does libuv hold bytes of `writeNow` alone, of whose end its listener will hear? */
 export function holdsRawBytes(socket: Socket): boolean {
   const handle = (socket as unknown as { _handle: Handle | null })._handle;
   return handle !== null && handle.writeQueueSize > 0 && socket.writableLength === 0;
 }
 
-function fail(socket: Socket, errno: number): void {
+/** As a write of the stream's own would report it. */
+function errorOf(errno: number): Error {
   const code = getSystemErrorName(errno);
-  socket.destroy(Object.assign(new Error(`write ${code}`), { code, errno, syscall: 'write' }));
+  return Object.assign(new Error(`write ${code}`), { code, errno, syscall: 'write' });
 }

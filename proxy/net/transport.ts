@@ -9,6 +9,7 @@ import type { Outbox } from './outbox.ts';
 import { type ReadCallback, readInto } from './raw-reads.ts';
 import { holdsRawBytes } from './raw-writes.ts';
 import { resetSocket } from './reset-tls.ts';
+import { outliveWriteErrors, tellsOfGonePeer } from './write-errors.ts';
 
 export interface TransportOwner {
   /** Bytes [start, end) arrived; they are valid only during the call. */
@@ -21,6 +22,11 @@ export interface TransportOwner {
   onCongested(): void;
   /** Everything queued has left: the source may go on. */
   onWritable(): void;
+  /**
+   * The far side is gone and takes no more. True: what it said before is still read, and `onEof` or `onClosed` follows;
+   * otherwise the socket is destroyed. For TLS only after `outliveWrites`.
+   */
+  onWriteFailed?(error: Error): boolean;
   /** Finish what is open, take nothing new, then end. */
   goAway?(): void;
 }
@@ -123,6 +129,16 @@ export class Transport {
     if (!this.closed) this.turn(() => this.owner.onWritable());
   }
 
+  /** A write that failed; of TLS only after `outliveWrites`. */
+  onWriteFailed(error: Error): void {
+    if (!this.readsOn(error)) this.socket.destroy(error);
+  }
+
+  /** Has the owner asked about failed writes of TLS, too. */
+  outliveWrites(): void {
+    if (this.encrypted) outliveWriteErrors(this.socket, (error) => this.readsOn(error));
+  }
+
   pause(): void {
     this.socket.pause();
   }
@@ -170,6 +186,14 @@ export class Transport {
     } finally {
       this.outbox.end();
     }
+  }
+
+  private readsOn(error: Error): boolean {
+    if (this.closed || this.socket.destroyed || !tellsOfGonePeer(error)) return false;
+    if (this.owner.onWriteFailed?.(error) !== true) return false;
+    // What waits will never leave: whoever holds bytes back for it may go on, and they are dropped.
+    this.onWritable();
+    return true;
   }
 
   private deliver(bytes: Buffer, length: number): void {

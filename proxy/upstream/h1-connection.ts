@@ -14,6 +14,7 @@ import { Deadline } from '../net/deadline.ts';
 import type { IoThread } from '../net/io-thread.ts';
 import { detailOf } from '../net/mesh-tls.ts';
 import type { Transport, TransportOwner } from '../net/transport.ts';
+import { followsEnd } from '../net/write-errors.ts';
 import type { Endpoint } from './endpoint.ts';
 
 /** What the pool does with connections that become free or end. */
@@ -67,6 +68,10 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
   private reusable = true;
   private paused = false;
   private gone = false;
+  /** How often the outbox had written when this request began. */
+  private flushesBefore = 0;
+  /** The endpoint takes no more of the request; what it said before that is being read. */
+  private writeError: Error | null = null;
 
   constructor(io: IoThread, endpoint: Endpoint, host: ConnectionHost, transport: Transport, principal: string) {
     this.io = io;
@@ -79,6 +84,7 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
     this.generation = endpoint.generation;
     this.idleDeadline = new Deadline(() => this.close());
     transport.owner = this;
+    transport.outliveWrites();
   }
 
   get fresh(): boolean {
@@ -102,11 +108,13 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
     this.method = head.method;
     this.chunked = length === UNKNOWN_LENGTH;
     this.parser.expect(head.method, head.upgrade);
+    this.flushesBefore = this.transport.outbox.flushes;
     this.transport.text(requestHead(head, length, extra));
   }
 
   sendBytes(bytes: Uint8Array, start: number, end: number): void {
     const { transport } = this;
+    if (this.writeError !== null) return;
     if (!this.chunked || this.tunnel) {
       transport.bytes(bytes, start, end);
       return;
@@ -191,8 +199,19 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
     this.ended(error);
   }
 
+  /** What it said before may be why it takes no more: an early answer. */
+  onWriteFailed(error: Error): boolean {
+    if (this.writeError !== null) return true;
+    if (this.gone || this.listener === null || this.tunnel) return false;
+    // Nothing of this request has left: what lies there on a connection that was used before is no answer to it.
+    if (!this.fresh && this.transport.outbox.flushes <= this.flushesBefore + 1) return false;
+    this.writeError = error;
+    this.reusable = false;
+    return true;
+  }
+
   onCongested(): void {
-    this.listener?.onCongested();
+    if (this.writeError === null) this.listener?.onCongested();
   }
 
   onWritable(): void {
@@ -276,13 +295,16 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
       return;
     }
     // A reset ends no body, not even one that lasts until the connection ends: what was lost by it nobody knows.
-    if (error === null && !this.tunnel && this.parser.finish()) {
+    const { writeError } = this;
+    const inOrder = error === null && (writeError === null || followsEnd(writeError));
+    if (inOrder && !this.tunnel && this.parser.finish()) {
       this.reusable = false;
       this.complete();
       return;
     }
     const answering = this.responseHead || this.parser.inHead;
-    const detail = error === null ? 'closed' : detailOf(error);
+    const cause = writeError ?? error;
+    const detail = cause === null ? 'closed' : detailOf(cause);
     this.failed(answering ? FAILURES.upstreamCut : FAILURES.upstreamReset, detail);
   }
 

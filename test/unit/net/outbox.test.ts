@@ -23,6 +23,8 @@ class Owner implements OutboxOwner {
   onWritable(): void {
     this.relieved++;
   }
+
+  onWriteFailed(): void {}
 }
 
 /** Bytes in which every misplaced one shows. */

@@ -4,7 +4,7 @@ import { writeNow } from '../../../proxy/net/raw-writes.ts';
 import { plainEnds, read } from './sockets.ts';
 
 const CHUNK = Buffer.from(Array.from({ length: 1_000_000 }, (_, i) => (i * 7) % 251));
-const NOBODY = { onWritable() {} };
+const NOBODY = { onWritable() {}, onWriteFailed() {} };
 
 test('what the kernel takes whole is sent, and nothing is left to be told', async () => {
   using pair = await plainEnds();
@@ -17,7 +17,7 @@ test('what it does not take is sent later, in order with later writes of either 
   using pair = await plainEnds();
   const { promise, resolve } = Promise.withResolvers<void>();
   let queued = 0;
-  for (let i = 0; i < 20; i++) if (!writeNow(pair.near, CHUNK, { onWritable: resolve })) queued++;
+  for (let i = 0; i < 20; i++) if (!writeNow(pair.near, CHUNK, { ...NOBODY, onWritable: resolve })) queued++;
   expect(queued).toBeGreaterThan(0);
   pair.near.write('by the stream, ');
   writeNow(pair.near, Buffer.from('and by hand'), NOBODY);
@@ -37,22 +37,30 @@ test.each(['end', 'destroySoon'] as const)('%s sends what waits before it closes
   await closed;
 });
 
-test('a socket whose far side is gone ends with the error that a write of its own would have', async () => {
+test('a far side that is gone is told with the error that a write of the socket itself would have', async () => {
   using pair = await plainEnds();
   pair.far.resetAndDestroy();
-  const failed = once(pair.near, 'error') as Promise<[NodeJS.ErrnoException]>;
-  const timer = setInterval(() => writeNow(pair.near, CHUNK, NOBODY), 1);
-  const [error] = await failed;
+  const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException>();
+  const timer = setInterval(() => writeNow(pair.near, CHUNK, { ...NOBODY, onWriteFailed: resolve }), 1);
+  const error = await promise;
   clearInterval(timer);
   expect(error.syscall).toBe('write');
   expect(['EPIPE', 'ECONNRESET']).toContain(error.code);
-  expect(pair.near.destroyed).toBe(true);
+  expect(pair.near.destroyed).toBe(false);
+});
+
+test('bytes that wait when the far side goes are told of as well', async () => {
+  using pair = await plainEnds();
+  const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException>();
+  for (let i = 0; i < 20; i++) writeNow(pair.near, CHUNK, { ...NOBODY, onWriteFailed: resolve });
+  pair.far.resetAndDestroy();
+  expect(['EPIPE', 'ECONNRESET']).toContain((await promise).code);
 });
 
 test('a socket that is destroyed with bytes waiting tells nothing', async () => {
   using pair = await plainEnds();
   let told = 0;
-  const count = { onWritable: () => told++ };
+  const count = { onWritable: () => told++, onWriteFailed: () => told++ };
   for (let i = 0; i < 20; i++) writeNow(pair.near, CHUNK, count);
   pair.near.destroy();
   await once(pair.near, 'close');

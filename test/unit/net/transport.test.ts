@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { Outbox } from '../../../proxy/net/outbox.ts';
+import { resetSocket } from '../../../proxy/net/reset-tls.ts';
 import { Transport, type TransportOwner } from '../../../proxy/net/transport.ts';
 import { eventually } from '../../support/eventually.ts';
 import { plainEnds, read, tlsEnds } from './sockets.ts';
@@ -26,6 +28,14 @@ class Recorder implements TransportOwner {
 
   onWritable(): void {
     this.events.push('writable');
+  }
+}
+
+/** Wants what the far side said before it went. */
+class LateReader extends Recorder {
+  onWriteFailed(): boolean {
+    this.events.push('write failed');
+    return true;
   }
 }
 
@@ -117,6 +127,47 @@ describe.each(KINDS)('a %s transport', (_name, open, encrypted) => {
     await ended;
     pair.far.end();
     await eventually('it is closed', () => owner.events.includes('closed') || undefined);
+  });
+
+  describe('whose far side went with its last words unread', () => {
+    async function leftAlone(owner: Recorder): Promise<Transport> {
+      // Of the two ends the one that called, as for an upstream.
+      const { far: here, near: there } = await open();
+      const transport = new Transport(here, encrypted, new Outbox(), owner);
+      transport.outliveWrites();
+      transport.adopt(null);
+      // What waits for an acknowledgement would be lost in the reset.
+      there.setNoDelay(true);
+      there.write('first words, ');
+      await eventually('it reads, and can be stopped', () => owner.text !== '' || undefined);
+      transport.pause();
+      there.write('last words');
+      const gone = once(there, 'close');
+      resetSocket(there);
+      await gone;
+      await eventually('a write fails', () => {
+        transport.text('anybody there?');
+        return owner.events.some((event) => /failed|closed/.test(event)) || undefined;
+      });
+      return transport;
+    }
+
+    test('hands them to an owner that wants them, tells it of one failed write, and then of the end', async () => {
+      const owner = new LateReader();
+      const transport = await leftAlone(owner);
+      transport.resume();
+      await eventually('the end is told', () => owner.events.some((event) => /eof|closed/.test(event)) || undefined);
+      expect(owner.text).toBe('first words, last words');
+      expect(owner.events.filter((event) => event === 'write failed').length).toBe(1);
+      transport.destroy();
+    });
+
+    test('is gone at once for an owner that does not', async () => {
+      const owner = new Recorder();
+      await leftAlone(owner);
+      expect(owner.text).toBe('first words, ');
+      expect(owner.events.at(-1)).toMatch(/^closed: (?:EPIPE|ECONNRESET)$/);
+    });
   });
 
   test('tells its owner of the moment, not the one it began with', async () => {
