@@ -26,6 +26,7 @@ const ABORTED = 'fault filter abort';
 export class FaultInjection implements Policy {
   readonly kind = 'FaultInjection';
   readonly waits: boolean;
+  readonly waitFlag = 'DI';
   readonly byChance?: string;
   private readonly config: FaultInjectionConfig;
   private readonly abort: LocalAnswer;

@@ -32,6 +32,8 @@ export interface Policy {
   readonly kind: string;
   /** True if onRequest may answer `pending`; only then is `resume` a callback of its own. */
   readonly waits?: boolean;
+  /** Envoy's response flag of the requests that it lets wait. */
+  readonly waitFlag?: string;
   /** Where the same request fares now this way, now that: in what way, for explain, which does not run it then. */
   readonly byChance?: string;
   /** `resume` is called at most once, and never before onRequest has returned. */

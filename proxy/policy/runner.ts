@@ -29,11 +29,14 @@ type ResponseStep = Policy & Required<Pick<Policy, 'onResponse'>>;
 export class PolicyChain {
   /** Policies in the order written, for explain. */
   readonly policies: readonly Policy[];
+  /** Response flag of requests for which the answer is `pending`; of the first policy that may wait. */
+  readonly waitFlag: string;
   private readonly requestSteps: readonly RequestStep[];
   private readonly responseSteps: readonly ResponseStep[];
 
   constructor(policies: readonly Policy[]) {
     this.policies = policies;
+    this.waitFlag = policies.find(({ waits }) => waits === true)?.waitFlag ?? '';
     this.requestSteps = policies.filter((policy): policy is RequestStep => policy.onRequest !== undefined);
     this.responseSteps = policies
       .filter((policy): policy is ResponseStep => policy.onResponse !== undefined)

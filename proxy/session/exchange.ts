@@ -12,7 +12,7 @@ import { chooseBackend } from '../policy/choice.ts';
 import { stampForwarding } from '../policy/forwarding-fields.ts';
 import type { LocalAnswer } from '../policy/policy.ts';
 import type { PolicyWaiter } from '../policy/runner.ts';
-import type { RequestRecord } from '../telemetry/record.ts';
+import { type RequestRecord, responseFlags } from '../telemetry/record.ts';
 import { clientSpan, serverSpan } from '../telemetry/span.ts';
 import type { Cluster } from '../upstream/cluster.ts';
 import type { Endpoint } from '../upstream/endpoint.ts';
@@ -50,6 +50,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
   private copies: Mirrors | null = null;
   /** Policies have not decided yet: the session reads no more, and what it had read already waits here. */
   private undecided = false;
+  private waitFlag = '';
   private early: Buffer[] | null = null;
   private requestEnded = false;
   private requestTrailers: Fields | null = null;
@@ -97,6 +98,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
     const decision = route.policies.request(head, this.caller, this);
     if (decision === 'pending') {
       this.undecided = true;
+      this.waitFlag = route.policies.waitFlag;
       this.downstream.pauseRequest();
     } else {
       this.decided(decision);
@@ -355,7 +357,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
       caller.direction === 'inbound'
         ? story.inboundSeries(caller.principal, protocol)
         : story.outboundSeries(this.destination ?? room.unplaced, forward === null ? '' : forward.principal, protocol);
-    const flag = this.failure === null ? '-' : this.failure.flag;
+    const flag = responseFlags(this.failure, this.waitFlag);
     series.record(this.status, flag, this.grpcStatus, now - this.startedAt, this.requestBytes, this.responseBytes);
     if (story.log !== null) story.log.request(this.record(now));
     if (this.trace?.sampled === true && caller.direction === 'inbound') {
@@ -378,6 +380,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
       version: head.version,
       status: this.status,
       failure: this.failure,
+      waitFlag: this.waitFlag,
       detail: this.detail,
       requestBytes: this.requestBytes,
       responseBytes: this.responseBytes,

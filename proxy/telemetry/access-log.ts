@@ -6,7 +6,7 @@
  */
 import type { Clock } from '../../shared/clock.ts';
 import { LogBatch } from './log-batch.ts';
-import type { ConnectionRecord, RequestRecord } from './record.ts';
+import { type ConnectionRecord, type RequestRecord, responseFlags } from './record.ts';
 import { redactQuery } from './redact.ts';
 
 export interface AccessLog {
@@ -60,7 +60,7 @@ class JsonLog implements AccessLog {
   request(record: RequestRecord): void {
     const { instant } = this;
     const { startedAt, failure } = record;
-    const [word, flag] = failure === null ? NO_FAILURE : [failure.word, failure.flag];
+    const word = failure === null ? '' : failure.word;
     this.batch.write(
       this.second.of(instant.second(startedAt), '', '') +
         instant.thousandths(startedAt) +
@@ -70,7 +70,7 @@ class JsonLog implements AccessLog {
         PROTOCOL[record.version] +
         '","status":' +
         record.status +
-        this.failure.of(word, flag, record.detail) +
+        this.failure.of(word, responseFlags(failure, record.waitFlag), record.detail) +
         record.requestBytes +
         ',"response_bytes":' +
         record.responseBytes +
@@ -121,8 +121,6 @@ class JsonLog implements AccessLog {
   }
 }
 
-const NO_FAILURE: readonly [string, string] = ['', '-'];
-
 /** What is made of up to three texts, kept until another comes. */
 class Kept {
   private first = '';
@@ -171,7 +169,7 @@ class TextLog implements AccessLog {
     const { failure } = record;
     this.batch.write(
       `[${this.instant.text(record.startedAt)}] "${plain(record.method)} ${plain(redactQuery(record.path))} ${PROTOCOL[record.version]}" ` +
-        `${record.status} ${failure === null ? '-' : failure.flag} ${failure === null ? '-' : failure.word} "${plain(record.detail)}" ` +
+        `${record.status} ${responseFlags(failure, record.waitFlag)} ${failure === null ? '-' : failure.word} "${plain(record.detail)}" ` +
         `${record.requestBytes} ${record.responseBytes} ${milliseconds(record.durationMs)} ${milliseconds(record.upstreamMs)} ` +
         `"${plain(record.downstream)}" "${plain(record.userAgent)}" "${plain(record.requestId)}" "${plain(record.authority)}" ` +
         `"${plain(record.upstream)}" ${record.direction}|${plain(record.cluster)} "${plain(record.route)}" ${record.attempts} ` +

@@ -35,6 +35,17 @@ export const UNKNOWN_PARTY: Party = Object.freeze({
 
 export const UNKNOWN_SERVICE: ServiceLabels = Object.freeze({ host: 'unknown', name: 'unknown', namespace: 'unknown' });
 
+/** Flags that Envoy writes before that of a delay. */
+const BEFORE_WAIT: ReadonlySet<string> = new Set(['UH', 'UT', 'LR', 'UR', 'UF', 'UC', 'UO', 'NR']);
+
+/** As Envoy's `%RESPONSE_FLAGS%`: all that hold, in Envoy's order, `-` for none. */
+export function responseFlags(failure: Failure | null, waitFlag: string): string {
+  const flag = failure === null ? '-' : failure.flag;
+  if (waitFlag === '') return flag;
+  if (flag === '-') return waitFlag;
+  return BEFORE_WAIT.has(flag) ? `${flag},${waitFlag}` : `${waitFlag},${flag}`;
+}
+
 export interface RequestRecord {
   readonly direction: Direction;
   /** Wall clock milliseconds, with fraction. */
@@ -52,6 +63,8 @@ export interface RequestRecord {
   /** Status the caller saw; 0 if none was sent. */
   readonly status: number;
   readonly failure: Failure | null;
+  /** Response flag of a delay that policy made; empty without. */
+  readonly waitFlag: string;
   /** One line about the failure beyond its word; empty without. */
   readonly detail: string;
   readonly requestBytes: number;

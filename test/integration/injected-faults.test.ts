@@ -10,8 +10,8 @@ const mesh = new TinyMesh();
 const app = mesh.own(await startBackend(text('good')));
 let weft: Weft;
 
-function faulty(name: string, abort: Readonly<Record<string, number>>): string[] {
-  const spec = { targetRefs: [{ group: '', kind: 'Service', name }], faultInjection: { abort } };
+function faulty(name: string, faultInjection: object): string[] {
+  const spec = { targetRefs: [{ group: '', kind: 'Service', name }], faultInjection };
   const metadata = { name };
   const policy = document({ apiVersion: 'weft.dev/v1', kind: 'TrafficPolicy', metadata, spec });
   return [...plain({ name, endpoints: [app.port] }), policy];
@@ -22,9 +22,11 @@ beforeAll(async () => {
     account: 'caller',
     flags: ['--access-log', 'json'],
     documents: [
-      ...faulty('teapot', { httpStatus: 418 }),
-      ...faulty('gone', { httpStatus: 404 }),
-      ...faulty('rpc', { grpcStatus: 5 }),
+      ...faulty('teapot', { abort: { httpStatus: 418 } }),
+      ...faulty('gone', { abort: { httpStatus: 404 } }),
+      ...faulty('rpc', { abort: { grpcStatus: 5 } }),
+      ...faulty('late', { delay: { fixedDelay: '10ms' } }),
+      ...faulty('late-teapot', { delay: { fixedDelay: '10ms' }, abort: { httpStatus: 418 } }),
     ],
   });
 });
@@ -43,6 +45,15 @@ test('a fault has its word, flag and count, and the text that Envoy gives it', a
   const counted = await weft.metric('istio_requests_total', 'response_flags="FI"', 'response_code="418"');
   expect(counted).toBe(1);
   expect(app.requests).toEqual([]);
+});
+
+test.each([
+  ['late', 200, '', 'DI'],
+  ['late-teapot', 418, 'fault_filter_abort', 'DI,FI'],
+])('a delay has its flag in log and metrics, beside that of an abort: %s', async (name, status, word, flag) => {
+  expect((await ask(weft.ports.outbound, get(name, `/${name}`))).status).toBe(status);
+  expect(await logLine(weft, (each) => each['path'] === `/${name}`)).toMatchObject({ status, word, flag });
+  expect(await weft.metric('istio_requests_total', `response_flags="${flag}"`)).toBe(1);
 });
 
 test.each([

@@ -35,6 +35,7 @@ export const requestRecord: RequestRecord = {
   version: 11,
   status: 200,
   failure: null,
+  waitFlag: '',
   detail: '',
   requestBytes: 0,
   responseBytes: 1024,
