@@ -48,7 +48,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
   private limits: TimeLimits | null = null;
   /** null for the many requests that are mirrored nowhere. */
   private copies: Mirrors | null = null;
-  /** Policies have not decided yet: the session reads no more, and what it had read already waits here. */
+  /** Policies have not decided: one read may wait here, for of a caller that is not read nobody notices that it goes. */
   private undecided = false;
   private waitFlag = '';
   private early: Buffer[] | null = null;
@@ -99,7 +99,6 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
     if (decision === 'pending') {
       this.undecided = true;
       this.waitFlag = route.policies.waitFlag;
-      this.downstream.pauseRequest();
     } else {
       this.decided(decision);
     }
@@ -119,6 +118,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
     this.limits?.touch();
     if (this.undecided) {
       (this.early ??= []).push(Buffer.from(bytes.subarray(start, end)));
+      this.downstream.pauseRequest();
       return;
     }
     this.copies?.sendBytes(bytes, start, end);

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { EchoCaller } from '../interop/grpc-echo.ts';
 import { startBackend, text } from '../support/backend.ts';
+import { openClient } from '../support/client.ts';
 import { document } from '../support/policy.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, get, logLine, plain, TinyMesh, wordOf } from './mesh.ts';
@@ -27,6 +28,7 @@ beforeAll(async () => {
       ...faulty('rpc', { abort: { grpcStatus: 5 } }),
       ...faulty('late', { delay: { fixedDelay: '10ms' } }),
       ...faulty('late-teapot', { delay: { fixedDelay: '10ms' }, abort: { httpStatus: 418 } }),
+      ...faulty('never', { delay: { fixedDelay: '1h' } }),
     ],
   });
 });
@@ -54,6 +56,16 @@ test.each([
   expect((await ask(weft.ports.outbound, get(name, `/${name}`))).status).toBe(status);
   expect(await logLine(weft, (each) => each['path'] === `/${name}`)).toMatchObject({ status, word, flag });
   expect(await weft.metric('istio_requests_total', `response_flags="${flag}"`)).toBe(1);
+});
+
+test('a caller that goes during a delay is noticed at once, and was delayed all the same', async () => {
+  const client = await openClient(weft.ports.outbound);
+  await client.exchange(get('late', '/first'));
+  await client.write(get('never', '/never'));
+  await expect.poll(() => weft.metric('weft_active_requests')).toBe(1);
+  client.close();
+  const line = await logLine(weft, (each) => each['path'] === '/never');
+  expect(line).toMatchObject({ status: 0, word: 'client_gone', flag: 'DI,DC' });
 });
 
 test.each([
