@@ -224,7 +224,8 @@ export class HttpSession implements TransportOwner, RequestEvents, DownstreamStr
     this.responseDone = true;
     this.exchange = null;
     if (this.tunnel) {
-      this.transport.end();
+      // Nobody is left to speak to, and a caller that says more would stay for ever.
+      this.linger();
       return;
     }
     if (this.chunked) this.transport.text(lastChunk(trailers));

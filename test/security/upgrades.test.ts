@@ -144,3 +144,19 @@ test('an answer to a CONNECT of another caller cannot be forged by a pooled conn
   await client.write('CONNECT app:80 HTTP/1.1\r\nHost: app:80\r\n\r\n');
   expect((await client.answer('CONNECT')).headers.size).toBe(0);
 });
+
+test('a caller that stays when the application has ended the new protocol is let go', async () => {
+  stage.app.respond = (_seen, socket) => {
+    socket.write(SWITCH);
+    socket.end('bye');
+  };
+  using client = await stage.outbound();
+  await client.write(upgrade());
+  expect(await client.ended).toBe('fin');
+  expect(client.text.endsWith('bye')).toBe(true);
+  // It neither ends its side nor stops to speak, until nobody takes it.
+  await eventually('it is told to', () => {
+    void client.write('still here');
+    return client.socket.destroyed || undefined;
+  });
+});
