@@ -5,7 +5,6 @@
 import { getRandomValues } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import pino, { type Logger } from 'pino';
 import type { Identity } from '../certs/identity.ts';
 import { formatHostPort, type HostPort } from '../shared/address.ts';
@@ -25,6 +24,7 @@ import type { Bootstrap } from './config/bootstrap.ts';
 import type { IsOwnListener } from './config/link.ts';
 import type { Snapshot } from './config/snapshot.ts';
 import { PolicySource } from './config/sources.ts';
+import { dataSettings, selfOf } from './data-settings.ts';
 import { hasIPv6, ipv4Only } from './families.ts';
 import { type Binding, bind } from './listener/bind.ts';
 import { MemoryAtRest } from './memory-at-rest.ts';
@@ -35,7 +35,6 @@ import { LogOutput } from './telemetry/log-output.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import type { SpanExport } from './telemetry/otel.ts';
 import { ThreadReports } from './telemetry/prometheus.ts';
-import type { Party } from './telemetry/record.ts';
 import { tracingSettings } from './telemetry/sampling.ts';
 import { policyReloads, registerControlGauges, threadRestarts } from './telemetry/weft-series.ts';
 import { DataThreads, type ThreadBindings } from './threads.ts';
@@ -204,18 +203,7 @@ export class Control {
 
   private makeThreads(workerEntry: URL, traffic: readonly ThreadBindings[]): DataThreads {
     const { bootstrap, logger } = this;
-    const settings = {
-      threads: bootstrap.threads,
-      self: selfOf(bootstrap),
-      namespace: bootstrap.namespace,
-      zone: bootstrap.zone,
-      app: bootstrap.app,
-      accessLog: bootstrap.accessLog,
-      ownPorts: [...traffic.map(portOf), bootstrap.admin.port, bootstrap.metrics.port, bootstrap.ready.port],
-      outboundPorts: traffic.filter(({ direction }) => direction === 'outbound').map(portOf),
-      ownAddresses: ownAddresses(traffic),
-      tracing: tracingSettings(this.env),
-    };
+    const settings = dataSettings(bootstrap, traffic, tracingSettings(this.env));
     this.isOwn = (host, port) => settings.ownPorts.includes(port) && settings.ownAddresses.includes(host);
     return new DataThreads(workerEntry, settings, traffic, this.clock, {
       onSpans: (spans) => this.spanExport?.add(spans),
@@ -357,10 +345,6 @@ export class Control {
   }
 }
 
-function portOf({ bindings }: ThreadBindings): number {
-  return bindings[0]?.port ?? 0;
-}
-
 /** Resolves with `done`, or when the time is up. */
 async function atMost(ms: number, done: Promise<void>): Promise<void> {
   const { promise: late, resolve } = Promise.withResolvers<void>();
@@ -375,24 +359,4 @@ function bindOrExplain(name: string, host: string, port: number, threads: number
   } catch (error) {
     throw new Error(`--${name} ${formatHostPort(host, port)}: ${(error as Error).message}`, { cause: error });
   }
-}
-
-/** Istio's labels of this workload; the workload's name is the service account's where no label says better. */
-function selfOf({ namespace, labels, serviceAccount }: Bootstrap): Party {
-  const app = labels['app.kubernetes.io/name'] ?? labels['app'] ?? 'unknown';
-  return {
-    workload: app === 'unknown' ? serviceAccount : app,
-    namespace,
-    app,
-    version: labels['app.kubernetes.io/version'] ?? labels['version'] ?? 'unknown',
-    principal: 'unknown',
-    cluster: 'unknown',
-  };
-}
-
-/** Every address at which somebody reaches our own ports. */
-function ownAddresses(traffic: readonly ThreadBindings[]): string[] {
-  const bound = traffic.map(({ bindings }) => bindings[0]?.host ?? '');
-  const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  return [...new Set([...bound, ...interfaces.map(({ address }) => address), '127.0.0.1', '::1', 'localhost'])];
 }

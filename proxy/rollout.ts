@@ -6,7 +6,7 @@
 import { isIP } from 'node:net';
 import type { Clock } from '../shared/clock.ts';
 import type { ClusterSpec, EndpointSpec, Snapshot } from './config/snapshot.ts';
-import type { Applied } from './threads.ts';
+import type { Applied } from './data-thread.ts';
 import { type AskName, Names } from './upstream/names.ts';
 
 export interface RolloutEvents {

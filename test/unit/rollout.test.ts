@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Snapshot } from '../../proxy/config/snapshot.ts';
+import type { Applied } from '../../proxy/data-thread.ts';
 import { Rollout } from '../../proxy/rollout.ts';
-import type { Applied } from '../../proxy/threads.ts';
 import type { NameAnswer } from '../../proxy/upstream/names.ts';
 import { ManualClock } from '../../shared/clock.ts';
 import { service, snapshotOf } from '../support/policy-documents.ts';
