@@ -34,12 +34,13 @@ export function identityFromPem(pem: IdentityPem): Result<Identity, CertificateP
   const chain = certificatesOf(pem.certificate);
   const [leaf] = chain ?? [];
   if (chain === null || leaf === undefined)
-    return problem('certificate', 'is no PEM certificate', 'write the leaf first');
+    return problem('certificate', 'is no PEM certificate', 'write the leaf, then its intermediates');
   const key = privateKeyOf(pem.key);
   if (key === null) return problem('key', 'is no unencrypted PEM private key', 'write it as PKCS#8, PKCS#1 or SEC1');
   if (!leaf.checkPrivateKey(key)) return problem('key', 'does not belong to the certificate', 'replace both together');
   const bundle = certificatesOf(pem.bundle);
-  if (bundle === null || bundle.length === 0) return problem('bundle', 'is no PEM bundle of CA certificates', '');
+  if (bundle === null || bundle.length === 0)
+    return problem('bundle', 'is no PEM bundle of CA certificates', 'write the root of every CA in use');
   const stranger = bundle.find((certificate) => !certificate.ca);
   if (stranger !== undefined) {
     return problem('bundle', `holds a certificate that is not a CA's (${serialOf(stranger)})`, 'leave only CAs in it');

@@ -9,6 +9,7 @@ import pino, { type Logger } from 'pino';
 import type { Identity } from '../certs/identity.ts';
 import { formatHostPort, type HostPort } from '../shared/address.ts';
 import { type Clock, systemClock } from '../shared/clock.ts';
+import { listenProblem } from '../shared/listen-error.ts';
 import { formatProblem, type Problem } from '../shared/problem.ts';
 import { systemRandom } from '../shared/random.ts';
 import { mergeClusters } from './admin/clusters.ts';
@@ -332,7 +333,9 @@ export class Control {
 
   private async serve(name: string, server: Server, { host, port }: HostPort): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    server.once('error', (error) => reject(new Error(`--${name} ${formatHostPort(host, port)}: ${error.message}`)));
+    server.once('error', (error) =>
+      reject(new Error(`--${name} ${formatHostPort(host, port)}: ${listenProblem(error)}`)),
+    );
     server.listen({ host, port }, resolve);
     await promise;
     this.servers.push(server);
@@ -357,6 +360,6 @@ function bindOrExplain(name: string, host: string, port: number, threads: number
   try {
     return bind(host, port, threads);
   } catch (error) {
-    throw new Error(`--${name} ${formatHostPort(host, port)}: ${(error as Error).message}`, { cause: error });
+    throw new Error(`--${name} ${formatHostPort(host, port)}: ${listenProblem(error)}`, { cause: error });
   }
 }

@@ -104,20 +104,15 @@ export class FilesSource implements IdentitySource {
 /** The folder's identity as it is now, if it is valid now. */
 export async function readIdentity(dir: string, clock: Clock): Promise<Result<Identity, CertificateProblem>> {
   const files = await readFolder(dir, { filter: (path) => NAMES.has(path), maxFileBytes: MAX_FILE_BYTES });
-  if (!files.ok)
-    return problem(
-      'source',
-      `${dir} ${files.error}`,
-      'mount a folder with tls.crt, tls.key and ca.crt there (--certs)',
-    );
+  if (!files.ok) return problem('source', `${dir} ${files.error}`);
   const certificate = textOf(files.value, CERTIFICATE);
   const key = textOf(files.value, KEY);
   const bundle = textOf(files.value, BUNDLE);
-  if (!certificate.ok) return problem('certificate', `${dir}/${CERTIFICATE} ${certificate.error}`, '');
-  if (!key.ok) return problem('key', `${dir}/${KEY} ${key.error}`, '');
-  if (!bundle.ok) return problem('bundle', `${dir}/${BUNDLE} ${bundle.error}`, '');
+  if (!certificate.ok) return problem('certificate', `${dir}/${CERTIFICATE} ${certificate.error}`);
+  if (!key.ok) return problem('key', `${dir}/${KEY} ${key.error}`);
+  if (!bundle.ok) return problem('bundle', `${dir}/${BUNDLE} ${bundle.error}`);
   const revocation = files.value.some(({ path }) => path === REVOCATION) ? textOf(files.value, REVOCATION) : null;
-  if (revocation?.ok === false) return problem('revocation', `${dir}/${REVOCATION} ${revocation.error}`, '');
+  if (revocation?.ok === false) return problem('revocation', `${dir}/${REVOCATION} ${revocation.error}`);
   const identity = identityFromPem({
     certificate: certificate.value,
     key: key.value,
@@ -135,10 +130,8 @@ function textOf(files: readonly FolderFile[], name: string): Result<string, stri
   return file.problem === null ? ok(file.text) : err(file.problem);
 }
 
-function problem(
-  part: CertificateProblem['part'],
-  message: string,
-  advice: string,
-): Result<Identity, CertificateProblem> {
+/** What cannot be read is missing, or another user's. */
+function problem(part: CertificateProblem['part'], message: string): Result<Identity, CertificateProblem> {
+  const advice = 'mount a folder with tls.crt, tls.key and ca.crt there (--certs), readable for this user';
   return err({ part, message, advice });
 }

@@ -2,7 +2,9 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { codeOf } from '../../shared/error-code.ts';
 import { formatProblem } from '../../shared/problem.ts';
+import { err, ok, type Result } from '../../shared/result.ts';
 import { ejectText, injectText } from './manifests.ts';
 import { DEFAULTS, type InjectDefaults } from './settings.ts';
 
@@ -47,9 +49,9 @@ export function runInject(args: readonly string[], streams: InjectStreams): numb
   let good = true;
   for (const file of parsed.files) {
     const text = read(file, streams);
-    if (text === null) return failed(streams, `${file} cannot be read`);
+    if (!text.ok) return failed(streams, `${file} cannot be read (${text.error})`);
     const name = file === '-' ? 'standard input' : file;
-    const edited = parsed.uninject ? ejectText(name, text) : injectText(name, text, defaults);
+    const edited = parsed.uninject ? ejectText(name, text.value) : injectText(name, text.value, defaults);
     if (edited.ok) {
       texts.push(edited.value.text);
       for (const note of edited.value.notes) streams.err(`weft inject: ${note}`);
@@ -133,11 +135,12 @@ export function readBundle(file: string): string | undefined {
   }
 }
 
-function read(file: string, streams: InjectStreams): string | null {
+/** The error is Node's word for it. */
+function read(file: string, streams: InjectStreams): Result<string, string> {
   try {
-    return file === '-' ? streams.readInput() : readFileSync(file, 'utf8');
-  } catch {
-    return null;
+    return ok(file === '-' ? streams.readInput() : readFileSync(file, 'utf8'));
+  } catch (error) {
+    return err(codeOf(error) ?? String(error));
   }
 }
 

@@ -60,8 +60,8 @@ const whole =
       : `must be a whole number from ${least} to ${most}`;
 const labelText = (value: string): string | null =>
   /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/.test(value) ? null : 'must be lower-case letters, digits and "-"';
-const httpUrl = (value: string): string | null =>
-  URL.canParse(value) && /^https?:$/.test(new URL(value).protocol) ? null : 'must be an http or https URL';
+const httpsUrl = (value: string): string | null =>
+  URL.canParse(value) && new URL(value).protocol === 'https:' ? null : 'must be https://HOST:PORT';
 
 /** More threads than this are a slip of the keyboard, not a machine. */
 const MAX_THREADS = 256;
@@ -85,7 +85,7 @@ const FLAGS: readonly Flag[] = [
     help: 'folder of tls.crt, tls.key and ca.crt',
     refuse: anyText,
   },
-  { name: 'ca', value: 'URL', fallback: [], help: 'certificates from this CA by CSR', refuse: httpUrl },
+  { name: 'ca', value: 'URL', fallback: [], help: 'certificates from this CA by CSR', refuse: httpsUrl },
   { name: 'ca-token', value: 'FILE', fallback: [], help: 'token that the CA asks for', refuse: anyText },
   { name: 'inbound', value: 'HOST:PORT', fallback: ['[::]:15006'], help: 'inbound listener', refuse: hostPort },
   {

@@ -30,18 +30,21 @@ const READ_OPTIONS = {
   maxFileBytes: MAX_FILE_BYTES,
 };
 
+const MOUNT_IT = 'mount the policy folder there (--policy), readable for this user';
+
 export interface DecodedFolder extends DecodedFile {
   /** The policy tests beside the policies, undecoded. */
   readonly tests: readonly FolderFile[];
 }
 
-/** Reads and decodes a folder once; `decode` may be one that remembers. */
+/** Reads and decodes a folder once; `decode` may be one that remembers, `advice` is for a folder that cannot be read. */
 export async function decodeFolder(
   dir: string,
   decode: (path: string, text: string) => DecodedFile = (path, text) => decodeFile({ path, text }),
+  advice = '',
 ): Promise<DecodedFolder> {
   const read = await readFolder(dir, READ_OPTIONS);
-  if (!read.ok) return { documents: [], problems: [folderProblem(dir, read.error)], tests: [] };
+  if (!read.ok) return { documents: [], problems: [folderProblem(dir, read.error, advice)], tests: [] };
   if (read.value.some(({ text }) => text.includes(EXPRESSION))) await loadExpressions();
   const policy = read.value.filter(({ path }) => !isTestFile(path));
   const decoded = policy.map(({ path, text, problem }) =>
@@ -50,8 +53,8 @@ export async function decodeFolder(
   return { ...joinDecoded(decoded), tests: read.value.filter(({ path }) => isTestFile(path)) };
 }
 
-function folderProblem(file: string, message: string): Problem {
-  return { severity: 'error', file, line: 0, column: 0, path: '', message, advice: '' };
+function folderProblem(file: string, message: string, advice = ''): Problem {
+  return { severity: 'error', file, line: 0, column: 0, path: '', message, advice };
 }
 
 /** The folder's own tests (CONTRACT, `--policy-tests`), as somebody whom config need not know runs them. */
@@ -135,8 +138,10 @@ export class PolicySource {
     do {
       this.again = false;
       const next: typeof this.remembered = new Map();
-      const { documents, problems, tests } = await decodeFolder(this.dir, (path, text) =>
-        this.decode(path, text, next),
+      const { documents, problems, tests } = await decodeFolder(
+        this.dir,
+        (path, text) => this.decode(path, text, next),
+        MOUNT_IT,
       );
       this.remembered = next;
       if (this.closed) return;

@@ -125,7 +125,7 @@ describe('readIdentity', () => {
     rmSync(join(dir, name));
     expect(await readIdentity(dir, systemClock)).toMatchObject({
       ok: false,
-      error: { message: `${dir}/${name} does not exist` },
+      error: { message: `${dir}/${name} does not exist`, advice: expect.stringContaining('--certs') },
     });
   });
 

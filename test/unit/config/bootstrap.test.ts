@@ -84,7 +84,7 @@ describe('the command line of weft proxy', () => {
     [['--access-log', 'jsno'], '--access-log jsno: must be json, text or off: did you mean json?'],
     [['--access-log', 'everything'], '--access-log everything: must be json, text or off'],
     [['--namespace', 'Shop'], '--namespace Shop: must be lower-case letters, digits and "-"'],
-    [['--ca', 'ftp://x'], '--ca ftp://x: must be an http or https URL'],
+    [['--ca', 'http://x'], '--ca http://x: must be https://HOST:PORT'],
     [['--pod', 'a', '--pod', 'b'], '--pod is given twice'],
     [['--policy='], '--policy : must not be empty'],
     [['--labels', '/nowhere/labels'], '--labels /nowhere/labels: cannot be read: ENOENT'],

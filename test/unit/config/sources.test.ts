@@ -90,7 +90,9 @@ describe('the policy folder', () => {
     renameSync(dir, `${dir}-away`);
     await source.start();
     expect(snapshots).toEqual([]);
-    expect(problems[0]?.[0]).toContain(dir);
+    expect(problems[0]?.[0]).toBe(
+      `${dir}: does not exist (mount the policy folder there (--policy), readable for this user)`,
+    );
     renameSync(`${dir}-away`, dir);
     await source.reload();
     expect(snapshots).toHaveLength(1);
