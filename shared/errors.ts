@@ -71,13 +71,11 @@ export type FailureName =
   | 'invalidBackend'
   | 'denied'
   | 'loopDetected'
-  | 'protocolMismatch'
   | 'noReadyEndpoint'
   | 'breakerOpen'
   | 'connectionLimit'
   | 'requestLimit'
   | 'pendingLimit'
-  | 'retryLimit'
   | 'concurrencyLimit'
   | 'hedged'
   | 'faultAbort'
@@ -393,15 +391,6 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     '-',
     'the destination is this sidecar itself',
   ),
-  protocolMismatch: row(
-    'protocol_mismatch',
-    'local',
-    'never',
-    502,
-    'proxy_configuration_error',
-    'UPE',
-    'the Service port declares a protocol that this request cannot be carried over',
-  ),
 
   // Limits of this sidecar
   noReadyEndpoint: row(
@@ -448,15 +437,6 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     'connection_limit_reached',
     'UO',
     'circuitBreaker.maxPendingRequests is reached',
-  ),
-  retryLimit: row(
-    'retry_limit',
-    'local',
-    'never',
-    503,
-    'connection_limit_reached',
-    'URX',
-    'circuitBreaker.maxParallelRetries or the retry budget is used up',
   ),
   concurrencyLimit: row(
     'concurrency_limit',

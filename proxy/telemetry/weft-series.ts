@@ -36,7 +36,7 @@ export function certificateRotations(metrics: Metrics, result: RotationResult): 
 }
 
 /** Why a data thread had to be replaced. */
-export type RestartReason = 'crash' | 'out_of_memory' | 'unresponsive' | 'exit';
+export type RestartReason = 'crash' | 'out_of_memory' | 'exit';
 
 export function threadRestarts(metrics: Metrics, reason: RestartReason): Counter {
   return metrics.counter('weft_thread_restarts_total', 'Data threads that were replaced, by reason.', { reason });

@@ -51,9 +51,9 @@ test('a load holds only if something was sent and nothing failed', () => {
       ['timeout', 1],
     ]),
   };
-  expect(claims.noneFailed(failed, [line, { ...line, status: 503, word: 'retry_limit' }])).toMatchObject({
+  expect(claims.noneFailed(failed, [line, { ...line, status: 503, word: 'request_limit' }])).toMatchObject({
     holds: false,
-    observed: '97 of 100 answered with 200; 2 × status 503, 1 × timeout (1 × retry_limit)',
+    observed: '97 of 100 answered with 200; 2 × status 503, 1 × timeout (1 × request_limit)',
   });
   expect(claims.noneFailed({ ...answers, sent: 0 }, []).holds).toBe(false);
 });
