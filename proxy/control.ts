@@ -119,8 +119,6 @@ export class Control {
       this.useIdentity(identity),
     );
     this.threads = this.makeThreads(workerEntry, this.bindTraffic());
-    const dropped = 'Writes to standard output that were dropped because nobody read it.';
-    this.metrics.gauge('weft_log_writes_dropped', dropped, {}, () => this.stdout.dropped);
     registerControlGauges(this.metrics, VERSION, {
       certificateNotAfter: () => this.certificate.identity?.notAfter ?? 0,
       certificateRotatedAt: () => this.certificate.rotatedAt,
@@ -129,6 +127,7 @@ export class Control {
       policyAppliedAt: () => (this.snapshot === null ? 0 : this.policy.counts.lastGoodAt),
       ready: () => this.readiness().ready,
       dataThreads: () => this.threads.count,
+      logWritesDropped: () => this.stdout.dropped,
     });
   }
 

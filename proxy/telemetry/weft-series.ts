@@ -20,7 +20,7 @@ export class Refusals {
   }
 }
 
-export type ReloadResult = 'applied' | 'unchanged' | 'refused';
+export type ReloadResult = 'applied' | 'refused';
 
 export function policyReloads(metrics: Metrics, result: ReloadResult): Counter {
   return metrics.counter('weft_policy_reloads_total', 'Readings of the policy folder, by what came of them.', {
@@ -61,6 +61,7 @@ export interface ControlState {
   policyHash(): string;
   ready(): boolean;
   dataThreads(): number;
+  logWritesDropped(): number;
 }
 
 export function registerControlGauges(metrics: Metrics, version: string, state: ControlState): void {
@@ -97,6 +98,8 @@ export function registerControlGauges(metrics: Metrics, version: string, state: 
   );
   metrics.gauge('weft_ready', '1 while the readiness server answers 200.', {}, () => (state.ready() ? 1 : 0));
   metrics.gauge('weft_data_threads', 'Data threads that are up.', {}, () => state.dataThreads());
+  const dropped = 'Writes to standard output that were dropped because nobody read it.';
+  metrics.gauge('weft_log_writes_dropped', dropped, {}, () => state.logWritesDropped());
   metrics.gauge('weft_resident_memory_bytes', 'Resident memory of the process.', {}, () => process.memoryUsage.rss());
 }
 

@@ -30,6 +30,7 @@ describe("weft's own metrics", () => {
       policyHash: () => hash,
       ready: () => ready,
       dataThreads: () => 2,
+      logWritesDropped: () => 3,
     });
     const before = values(metrics);
     expect(before.get('weft_certificate_expiry_seconds')).toBe(1_700_000_000.5);
@@ -40,6 +41,7 @@ describe("weft's own metrics", () => {
     hash = 'fedcba987654ffff';
     expect(values(metrics).get('weft_policy_hash')).toBe(0xfedcba987654);
     expect(before.get('weft_data_threads')).toBe(2);
+    expect(before.get('weft_log_writes_dropped')).toBe(3);
     expect(before.get('weft_build_info')).toBe(1);
     expect(before.get('weft_resident_memory_bytes')).toBeGreaterThan(1e6);
     expect(before.get('weft_ready')).toBe(0);
