@@ -62,7 +62,14 @@ export class MeshTls {
   /** Of handshakes under way, by the socket below TLS. */
   private readonly arrivals = new WeakMap<Socket, Arrival>();
 
-  constructor(identity: Identity, ticketKeys: Uint8Array, trust: () => TrustSettings, accepts: MeshAccepts) {
+  /** `handshakeTimeoutMs` bounds a caller's handshake as a whole, however its bytes come. */
+  constructor(
+    identity: Identity,
+    ticketKeys: Uint8Array,
+    trust: () => TrustSettings,
+    accepts: MeshAccepts,
+    handshakeTimeoutMs: number = HANDSHAKE_TIMEOUT_MS,
+  ) {
     this.identity = identity;
     this.clientContext = meshContext(identity);
     this.server = meshServer(identity, {
@@ -72,7 +79,7 @@ export class MeshTls {
       ticketKeys: Buffer.from(ticketKeys),
       sessionIdContext: identity.bundleHash.slice(0, SESSION_CONTEXT_CHARS),
       sessionTimeout: SESSION_TIMEOUT_S,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      handshakeTimeout: handshakeTimeoutMs,
       allowHalfOpen: true,
       noDelay: true,
     });
