@@ -29,6 +29,8 @@ export interface WeftOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly nodeFlags?: readonly string[];
   readonly cpu?: number | string | undefined;
+  /** File descriptors that it may have, hard limit and soft. */
+  readonly descriptors?: number;
   /** Given: the ports to use, else any free ones, read from what weft prints. */
   readonly ports?: Ports;
   /** Takes the output instead of memory; needs `ports`. */
@@ -105,9 +107,12 @@ export function sumOfSeries(metrics: string, name: string, ...labels: string[]):
 
 /** Starts a sidecar and returns when its admin, metrics and readiness servers are up; ready it may not be yet (`ready`). */
 export async function launchWeft(options: WeftOptions): Promise<Weft> {
+  const own = [process.execPath, ...(options.nodeFlags ?? []), options.main ?? MAIN, 'proxy', ...proxyFlags(options)];
+  const { descriptors } = options;
+  const [command = '', ...args] = descriptors === undefined ? own : ['prlimit', `--nofile=${descriptors}`, ...own];
   const program = startProgram({
-    command: process.execPath,
-    args: [...(options.nodeFlags ?? []), options.main ?? MAIN, 'proxy', ...proxyFlags(options)],
+    command,
+    args,
     env: options.env,
     cpu: options.cpu,
     outputFile: options.outputFile,
