@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openClient } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Credentials, OpenSslCa } from '../support/openssl-ca.ts';
-import { document } from '../support/policy.ts';
+import { document, trafficPolicy } from '../support/policy.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, get, header, meshed, TinyMesh, wordOf } from './mesh.ts';
 
@@ -84,15 +84,6 @@ function overTls(name: string, port: number, validation: object = {}, appProtoco
   return [...meshed({ name, endpoints: [port], ...protocol }), tlsPolicy(name, { ...trusted, ...validation })];
 }
 
-function trafficPolicy(name: string, tls: object): string {
-  return document({
-    apiVersion: 'weft.dev/v1',
-    kind: 'TrafficPolicy',
-    metadata: { name },
-    spec: { targetRefs: [{ kind: 'Service', name }], tls },
-  });
-}
-
 function healthCheck(name: string): string {
   const active = {
     type: 'HTTP',
@@ -102,12 +93,7 @@ function healthCheck(name: string): string {
     healthyThreshold: 1,
     http: { path: '/' },
   };
-  return document({
-    apiVersion: 'weft.dev/v1',
-    kind: 'TrafficPolicy',
-    metadata: { name },
-    spec: { targetRefs: [{ kind: 'Service', name }], healthCheck: { active } },
-  });
+  return trafficPolicy(name, { healthCheck: { active } });
 }
 
 beforeAll(async () => {
@@ -146,9 +132,9 @@ beforeAll(async () => {
     ...overTls('system', foreign, { caCertificateRefs: [], wellKnownCACertificates: 'System' }),
     ...overTls('not-system', port, { caCertificateRefs: [], wellKnownCACertificates: 'System' }),
     ...overTls('with-certificate', port),
-    trafficPolicy('with-certificate', { clientCertificate: own.certificateFile, privateKey: own.keyFile }),
+    trafficPolicy('with-certificate', { tls: { clientCertificate: own.certificateFile, privateKey: own.keyFile } }),
     ...overTls('without-file', port),
-    trafficPolicy('without-file', { clientCertificate: '/nowhere/tls.crt', privateKey: '/nowhere/tls.key' }),
+    trafficPolicy('without-file', { tls: { clientCertificate: '/nowhere/tls.crt', privateKey: '/nowhere/tls.key' } }),
     ...overTls('bytes', await listen(echoServer(right)), {}, 'tcp'),
     ...overTls('passed', await listen(echoServer(theirs.issue(['DNS:own.example']))), {}, 'tcp'),
   ];

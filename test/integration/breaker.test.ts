@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Backend, startBackend, status, text } from '../support/backend.ts';
-import { document } from '../support/policy.ts';
+import { trafficPolicy } from '../support/policy.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, get, type LogLine, logLine, plain, TinyMesh, wordOf } from './mesh.ts';
 
@@ -15,12 +15,7 @@ beforeAll(async () => {
 afterAll(() => mesh[Symbol.asyncDispose]());
 
 function policy(name: string, errorRate: Readonly<Record<string, unknown>>): string {
-  return document({
-    apiVersion: 'weft.dev/v1',
-    kind: 'TrafficPolicy',
-    metadata: { name },
-    spec: { targetRefs: [{ kind: 'Service', name }], circuitBreaker: { errorRate } },
-  });
+  return trafficPolicy(name, { circuitBreaker: { errorRate } });
 }
 
 /** What the log says of the first time that the breaker of a Service is in this state. */

@@ -1,7 +1,7 @@
 import { connect, createServer, type Http2ServerResponse, type IncomingHttpHeaders } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { document } from '../support/policy.ts';
+import { trafficPolicy } from '../support/policy.ts';
 import type { Weft } from '../support/weft.ts';
 import { plain, TinyMesh } from './mesh.ts';
 
@@ -49,12 +49,7 @@ beforeAll(async () => {
   const retry = { retryOn: { triggers: ['unavailable'] }, perRetry: { backOff: { baseInterval: '1ms' } } };
   await mesh.apply(weft, 'caller', [
     ...plain({ name: 'echo', endpoints: [(server.address() as AddressInfo).port], appProtocol: 'grpc' }),
-    document({
-      apiVersion: 'weft.dev/v1',
-      kind: 'TrafficPolicy',
-      metadata: { name: 'echo' },
-      spec: { targetRefs: [{ kind: 'Service', name: 'echo' }], retry },
-    }),
+    trafficPolicy('echo', { retry }),
   ]);
 });
 afterAll(() => mesh[Symbol.asyncDispose]());

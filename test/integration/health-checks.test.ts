@@ -2,7 +2,7 @@ import { createServer } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startBackend, status, text } from '../support/backend.ts';
-import { document } from '../support/policy.ts';
+import { trafficPolicy } from '../support/policy.ts';
 import { freePort } from '../support/ports.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, get, logLine, meshed, plain, TinyMesh, wordOf } from './mesh.ts';
@@ -17,12 +17,7 @@ afterAll(() => mesh[Symbol.asyncDispose]());
 
 function checked(name: string, check: Readonly<Record<string, unknown>>): string {
   const active = { interval: '30ms', timeout: '10s', unhealthyThreshold: 2, ...check };
-  return document({
-    apiVersion: 'weft.dev/v1',
-    kind: 'TrafficPolicy',
-    metadata: { name },
-    spec: { targetRefs: [{ group: '', kind: 'Service', name }], healthCheck: { active } },
-  });
+  return trafficPolicy(name, { healthCheck: { active } });
 }
 
 function said(name: string, healthy: boolean): Promise<unknown> {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Backend, type Behaviour, reset, slow, startBackend, status, text } from '../support/backend.ts';
 import { eventually } from '../support/eventually.ts';
 import { closedLoop } from '../support/load.ts';
-import { document } from '../support/policy.ts';
+import { trafficPolicy } from '../support/policy.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, get, meshed, plain, post, TinyMesh } from './mesh.ts';
 
@@ -20,12 +20,7 @@ beforeAll(async () => {
 afterAll(() => mesh[Symbol.asyncDispose]());
 
 function policy(name: string, spec: Readonly<Record<string, unknown>>): string {
-  return document({
-    apiVersion: 'weft.dev/v1',
-    kind: 'TrafficPolicy',
-    metadata: { name },
-    spec: { targetRefs: [{ group: '', kind: 'Service', name }], loadBalancer: { type: 'RoundRobin' }, ...spec },
-  });
+  return trafficPolicy(name, { loadBalancer: { type: 'RoundRobin' }, ...spec });
 }
 
 /** Requests of this Service that a backend has seen. */

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { EchoCaller } from '../interop/grpc-echo.ts';
 import { startBackend, text } from '../support/backend.ts';
 import { openClient } from '../support/client.ts';
-import { document } from '../support/policy.ts';
+import { trafficPolicy } from '../support/policy.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, get, logLine, plain, TinyMesh, wordOf } from './mesh.ts';
 
@@ -12,10 +12,7 @@ const app = mesh.own(await startBackend(text('good')));
 let weft: Weft;
 
 function faulty(name: string, faultInjection: object): string[] {
-  const spec = { targetRefs: [{ group: '', kind: 'Service', name }], faultInjection };
-  const metadata = { name };
-  const policy = document({ apiVersion: 'weft.dev/v1', kind: 'TrafficPolicy', metadata, spec });
-  return [...plain({ name, endpoints: [app.port] }), policy];
+  return [...plain({ name, endpoints: [app.port] }), trafficPolicy(name, { faultInjection })];
 }
 
 beforeAll(async () => {

@@ -3,7 +3,7 @@ import { after, type Backend, reset, slow, startBackend, status, text } from '..
 import { openClient } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { closedLoop } from '../support/load.ts';
-import { document, httpRoute } from '../support/policy.ts';
+import { document, httpRoute, trafficPolicy } from '../support/policy.ts';
 import { startProgram } from '../support/process.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, get, logLine, plain, STALL_MS, TinyMesh, wordOf } from './mesh.ts';
@@ -19,15 +19,6 @@ afterAll(() => mesh[Symbol.asyncDispose]());
 
 async function apply(documents: readonly string[]): Promise<void> {
   await mesh.apply(weft, 'caller', documents);
-}
-
-function trafficPolicy(name: string, spec: Readonly<Record<string, unknown>>): string {
-  return document({
-    apiVersion: 'weft.dev/v1',
-    kind: 'TrafficPolicy',
-    metadata: { name },
-    spec: { targetRefs: [{ group: '', kind: 'Service', name }], ...spec },
-  });
 }
 
 async function refusal(request: string): Promise<[number, string | undefined]> {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Backend, type Behaviour, fixed, reset, slow, startBackend, status, text } from '../support/backend.ts';
 import { eventually } from '../support/eventually.ts';
 import { closedLoop } from '../support/load.ts';
-import { document } from '../support/policy.ts';
+import { document, trafficPolicy } from '../support/policy.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, get, header, meshed, plain, post, TinyMesh, wordOf } from './mesh.ts';
 
@@ -18,15 +18,6 @@ beforeAll(async () => {
   weft = await mesh.start({ account: 'caller' });
 });
 afterAll(() => mesh[Symbol.asyncDispose]());
-
-function policy(name: string, spec: Readonly<Record<string, unknown>>): string {
-  return document({
-    apiVersion: 'weft.dev/v1',
-    kind: 'TrafficPolicy',
-    metadata: { name },
-    spec: { targetRefs: [{ group: '', kind: 'Service', name }], ...spec },
-  });
-}
 
 function route(name: string, rule: Readonly<Record<string, unknown>>): string {
   return document({
@@ -57,7 +48,7 @@ test('a status that policy names is retried for a GET, with its answer the only 
   first.behaviour = goodEach(2);
   await mesh.apply(weft, 'caller', [
     ...plain({ name: 's1', endpoints: [first.port] }),
-    policy('s1', { retry: { retryOn: RETRY_503 } }),
+    trafficPolicy('s1', { retry: { retryOn: RETRY_503 } }),
   ]);
   const before = first.requests.length;
   const answer = await ask(weft.ports.outbound, get('s1'));
@@ -68,12 +59,12 @@ test('a status that policy names is retried for a GET, with its answer the only 
 test('a POST is not retried by status, unless it has an Idempotency-Key and policy gives its leave', async () => {
   first.behaviour = goodEach(2);
   const services = plain({ name: 's2', endpoints: [first.port] });
-  await mesh.apply(weft, 'caller', [...services, policy('s2', { retry: { retryOn: RETRY_503 } })]);
+  await mesh.apply(weft, 'caller', [...services, trafficPolicy('s2', { retry: { retryOn: RETRY_503 } })]);
   expect((await ask(weft.ports.outbound, post('s2', 'x', '/', 'Idempotency-Key: 1'))).status).toBe(503);
   expect((await ask(weft.ports.outbound, post('s2', 'x'))).status).toBe(200);
   await mesh.apply(weft, 'caller', [
     ...services,
-    policy('s2', { retry: { retryOn: { ...RETRY_503, idempotencyKey: true } } }),
+    trafficPolicy('s2', { retry: { retryOn: { ...RETRY_503, idempotencyKey: true } } }),
   ]);
   expect((await ask(weft.ports.outbound, post('s2', 'body', '/', 'Idempotency-Key: 1'))).status).toBe(200);
   expect(first.requests.slice(-2).map(({ body }) => body.toString())).toEqual(['body', 'body']);
@@ -95,7 +86,7 @@ test('a Retry-After that is longer than the longest pause goes to the caller ins
   first.behaviour = goodEach(2, { 'retry-after': '7' });
   await mesh.apply(weft, 'caller', [
     ...plain({ name: 's4', endpoints: [first.port] }),
-    policy('s4', { retry: { retryOn: RETRY_503 } }),
+    trafficPolicy('s4', { retry: { retryOn: RETRY_503 } }),
   ]);
   const before = first.requests.length;
   const answer = await ask(weft.ports.outbound, get('s4'));
@@ -107,7 +98,7 @@ test('failures that policy does not name are not retried', async () => {
   first.behaviour = reset;
   await mesh.apply(weft, 'caller', [
     ...plain({ name: 's5', endpoints: [first.port] }),
-    policy('s5', { retry: { retryOn: { triggers: ['connect-failure'] } } }),
+    trafficPolicy('s5', { retry: { retryOn: { triggers: ['connect-failure'] } } }),
   ]);
   const before = first.requests.length;
   expect(wordOf(await ask(weft.ports.outbound, get('s5')))).toBe('upstream_reset');
@@ -118,7 +109,7 @@ test('an attempt that takes longer than perRetry.timeout is made again elsewhere
   [first.behaviour, second.behaviour] = [slow(9_000, text('late')), text('good')];
   await mesh.apply(weft, 'caller', [
     ...plain({ name: 's6', endpoints: [first.port, second.port] }),
-    policy('s6', { loadBalancer: { type: 'RoundRobin' }, retry: { perRetry: { timeout: '1s' } } }),
+    trafficPolicy('s6', { loadBalancer: { type: 'RoundRobin' }, retry: { perRetry: { timeout: '1s' } } }),
   ]);
   for (let i = 0; i < 4; i++) expect((await ask(weft.ports.outbound, get('s6'))).body.toString()).toBe('good');
 });
@@ -126,14 +117,20 @@ test('an attempt that takes longer than perRetry.timeout is made again elsewhere
 test('a timeout says which one it was', async () => {
   first.behaviour = slow(5_000, text('late'));
   const services = plain({ name: 's7', endpoints: [first.port] });
-  await mesh.apply(weft, 'caller', [...services, policy('s7', { timeout: { http: { requestTimeout: '50ms' } } })]);
+  await mesh.apply(weft, 'caller', [
+    ...services,
+    trafficPolicy('s7', { timeout: { http: { requestTimeout: '50ms' } } }),
+  ]);
   const whole = await ask(weft.ports.outbound, get('s7'));
   await mesh.apply(weft, 'caller', [
     ...services,
-    policy('s7', { retry: { numRetries: 0, perRetry: { timeout: '50ms' } } }),
+    trafficPolicy('s7', { retry: { numRetries: 0, perRetry: { timeout: '50ms' } } }),
   ]);
   const attempt = await ask(weft.ports.outbound, get('s7'));
-  await mesh.apply(weft, 'caller', [...services, policy('s7', { timeout: { http: { streamIdleTimeout: '50ms' } } })]);
+  await mesh.apply(weft, 'caller', [
+    ...services,
+    trafficPolicy('s7', { timeout: { http: { streamIdleTimeout: '50ms' } } }),
+  ]);
   const idle = await ask(weft.ports.outbound, get('s7'));
   expect([whole, attempt, idle].map((answer) => [answer.status, wordOf(answer)])).toEqual([
     [504, 'request_timeout'],
@@ -147,7 +144,7 @@ test("the time that a caller has left bounds its upstream's sidecar too, and wha
   const peer = await mesh.start({ account: 'peer', app: app.port });
   await mesh.apply(weft, 'caller', [
     ...meshed({ name: 's8', endpoints: [peer.ports.inbound] }),
-    policy('s8', { timeout: { http: { requestTimeout: '1500ms' } } }),
+    trafficPolicy('s8', { timeout: { http: { requestTimeout: '1500ms' } } }),
   ]);
   expect(wordOf(await ask(weft.ports.outbound, get('s8', '/', 'weft-deadline-ms: 60000')))).toBe('request_timeout');
   expect(app.requests).toHaveLength(1);
@@ -166,7 +163,7 @@ test('an upstream that always answers 503 sees at most 1.2 times the load and 10
   const peer = await mesh.start({ account: 'failing', app: app.port });
   await mesh.apply(weft, 'caller', [
     ...meshed({ name: 's9', endpoints: [peer.ports.inbound] }),
-    policy('s9', {
+    trafficPolicy('s9', {
       retry: { numRetries: 5, retryOn: { triggers: ['5xx'] }, perRetry: { backOff: { baseInterval: '1ms' } } },
     }),
   ]);
@@ -188,7 +185,7 @@ test("what the caller's sidecar tries again is not tried again by that of the ap
   const peer = await mesh.start({ account: 'resetting', app: app.port });
   await mesh.apply(weft, 'caller', [
     ...meshed({ name: 's9b', endpoints: [peer.ports.inbound] }),
-    policy('s9b', { retry: { numRetries: 3 } }),
+    trafficPolicy('s9b', { retry: { numRetries: 3 } }),
   ]);
   expect((await ask(weft.ports.outbound, get('s9b'))).status).toBe(502);
   expect(app.requests.length).toBe(1 + 3);
@@ -199,7 +196,7 @@ test('a header keeps equal requests at one endpoint, others go where they may', 
   [first.behaviour, second.behaviour] = [text('first'), text('second')];
   await mesh.apply(weft, 'caller', [
     ...plain({ name: 's10', endpoints: [first.port, second.port] }),
-    policy('s10', {
+    trafficPolicy('s10', {
       loadBalancer: { type: 'ConsistentHash', consistentHash: { type: 'Header', header: { name: 'X-User' } } },
     }),
   ]);
@@ -237,9 +234,11 @@ test('faults fall on the requests that policy names and on no others', async () 
   first.behaviour = text('good');
   await mesh.apply(weft, 'caller', [
     ...plain({ name: 's12', endpoints: [first.port] }),
-    policy('s12', { faultInjection: { abort: { httpStatus: 418 }, headers: [{ name: 'X-Fault', value: 'yes' }] } }),
+    trafficPolicy('s12', {
+      faultInjection: { abort: { httpStatus: 418 }, headers: [{ name: 'X-Fault', value: 'yes' }] },
+    }),
     ...plain({ name: 's13', endpoints: [first.port] }),
-    policy('s13', { faultInjection: { delay: { fixedDelay: '80ms' } } }),
+    trafficPolicy('s13', { faultInjection: { delay: { fixedDelay: '80ms' } } }),
   ]);
   expect((await ask(weft.ports.outbound, get('s12', '/', 'x-fault: yes'))).status).toBe(418);
   expect((await ask(weft.ports.outbound, get('s12', '/', 'x-fault: no'))).status).toBe(200);
@@ -302,7 +301,7 @@ test('a connection that is as old as policy allows takes no further request', as
   const app = mesh.own(await startBackend(slow(20, fixed(1))));
   await mesh.apply(weft, 'caller', [
     ...plain({ name: 's15', endpoints: [app.port] }),
-    policy('s15', { timeout: { http: { maxConnectionDuration: '10ms' } } }),
+    trafficPolicy('s15', { timeout: { http: { maxConnectionDuration: '10ms' } } }),
   ]);
   for (let i = 0; i < 3; i++) expect((await ask(weft.ports.outbound, get('s15'))).status).toBe(200);
   expect(app.connections).toBe(3);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Backend, reset, startBackend, startRawBackend, status, text } from '../support/backend.ts';
 import { openClient } from '../support/client.ts';
 import { closedLoop } from '../support/load.ts';
-import { document } from '../support/policy.ts';
+import { trafficPolicy } from '../support/policy.ts';
 import { freePort } from '../support/ports.ts';
 import type { Weft } from '../support/weft.ts';
 import { ask, get, meshed, plain, post, TinyMesh, wordOf } from './mesh.ts';
@@ -19,15 +19,6 @@ beforeAll(async () => {
   weft = await mesh.start({ account: 'caller' });
 });
 afterAll(() => mesh[Symbol.asyncDispose]());
-
-function trafficPolicy(name: string, spec: Readonly<Record<string, unknown>>): string {
-  return document({
-    apiVersion: 'weft.dev/v1',
-    kind: 'TrafficPolicy',
-    metadata: { name },
-    spec: { targetRefs: [{ group: '', kind: 'Service', name }], ...spec },
-  });
-}
 
 test('an endpoint that refuses connections is routed around, and no request fails', async () => {
   const dead = await freePort();

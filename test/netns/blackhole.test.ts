@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { quantile } from '../support/load.ts';
 import { mayHavePods, type Pod, PodNetwork, requirePods } from '../support/pods.ts';
-import { document } from '../support/policy.ts';
+import { trafficPolicy } from '../support/policy.ts';
 import { serviceOf } from './documents.ts';
 
 const START_MS = 120_000;
@@ -50,16 +50,6 @@ beforeAll(async () => {
 }, START_MS);
 
 afterAll(() => network?.[Symbol.asyncDispose]());
-
-function trafficPolicy(service: string, spec: object): string {
-  const targetRefs = [{ kind: 'Service', name: service }];
-  return document({
-    apiVersion: 'weft.dev/v1',
-    kind: 'TrafficPolicy',
-    metadata: { name: service },
-    spec: { targetRefs, ...spec },
-  });
-}
 
 /** Nothing that comes by the wire arrives. */
 async function vanish(): Promise<void> {

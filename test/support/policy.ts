@@ -92,6 +92,16 @@ export function httpRoute(options: RouteOptions): string {
   });
 }
 
+/** A TrafficPolicy of the Service that it is named after. */
+export function trafficPolicy(name: string, spec: object): string {
+  return document({
+    apiVersion: 'weft.dev/v1',
+    kind: 'TrafficPolicy',
+    metadata: { name },
+    spec: { targetRefs: [{ group: '', kind: 'Service', name }], ...spec },
+  });
+}
+
 /** Any other document; YAML is a superset of JSON, so JSON is what is written. */
 export function document(content: Readonly<Record<string, unknown>>): string {
   return `${JSON.stringify(content, null, 1)}\n`;

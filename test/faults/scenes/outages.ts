@@ -6,7 +6,8 @@ import { get, plain, post, TinyMesh } from '../../integration/mesh.ts';
 import { slow, startBackend, startRawBackend, text } from '../../support/backend.ts';
 import { openClient } from '../../support/client.ts';
 import { closedLoop, quantile } from '../../support/load.ts';
-import { Callers, listed, type Outcome, SERVICE, setStage, trafficPolicy } from './stage.ts';
+import { trafficPolicy } from '../../support/policy.ts';
+import { Callers, listed, type Outcome, SERVICE, setStage } from './stage.ts';
 
 /** All three end, come back after a while, and the service must be whole again within two seconds. */
 export async function allDown(downMs: number): Promise<Outcome> {

@@ -10,8 +10,9 @@ import { cpuMicros } from '../../bench/cpu.ts';
 import { get, plain, TinyMesh } from '../../integration/mesh.ts';
 import { type Behaviour, startBackend } from '../../support/backend.ts';
 import { closedLoop, openLoop, quantile } from '../../support/load.ts';
+import { trafficPolicy } from '../../support/policy.ts';
 import type { Weft } from '../../support/weft.ts';
-import { type Outcome, SERVICE, trafficPolicy } from './stage.ts';
+import { type Outcome, SERVICE } from './stage.ts';
 
 const FACTOR = 3;
 /** Capacity and overload in turn: what others do on the machine spoils one of them at most. */

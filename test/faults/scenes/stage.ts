@@ -3,7 +3,7 @@ import { Agent, request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { plain, TinyMesh } from '../../integration/mesh.ts';
-import { document } from '../../support/policy.ts';
+import { trafficPolicy } from '../../support/policy.ts';
 import { freePort } from '../../support/ports.ts';
 import { type Program, startProgram } from '../../support/process.ts';
 import type { Weft } from '../../support/weft.ts';
@@ -86,15 +86,6 @@ export async function setStage(spec?: Readonly<Record<string, unknown>>): Promis
   const weft = await mesh.start({ account: 'caller' });
   await mesh.apply(weft, 'caller', spec === undefined ? documents : [...documents, trafficPolicy(SERVICE, spec)]);
   return { weft, mesh, victims, [Symbol.asyncDispose]: () => mesh[Symbol.asyncDispose]() };
-}
-
-export function trafficPolicy(name: string, spec: Readonly<Record<string, unknown>>): string {
-  return document({
-    apiVersion: 'weft.dev/v1',
-    kind: 'TrafficPolicy',
-    metadata: { name },
-    spec: { targetRefs: [{ group: '', kind: 'Service', name }], ...spec },
-  });
 }
 
 /** Callers in a closed loop; each request has an id of its own. */
