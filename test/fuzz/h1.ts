@@ -2,14 +2,13 @@
  * Fuzzes the HTTP/1 parsers: `node test/fuzz/h1.ts [--seconds 60] [--seed N]`. Wire cases are spliced and spoilt, fed whole
  * and in pieces. Fails (exit 1) on a crash, on two readings of one input, on an input over 100 ms, on memory that grows.
  */
-import { parseArgs } from 'node:util';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { Choices, fuzzPlan } from '../support/fuzzing.ts';
+import { liveBytes } from '../support/gc.ts';
 import { type Handling, RequestDriver, ResponseDriver } from '../wire/http1.ts';
 import { type Driver, readCases, type WireCase } from '../wire/run.ts';
 
 const SLOW_MS = 100;
-/** Growth of the heap in use between the first quarter of the run and its end, after collection. */
+/** Growth of live memory between the first quarter of the run and its end. */
 const GROWTH_BYTES = 16 * 1024 * 1024;
 const LONGEST = 20_000;
 const SPICE = [
@@ -33,35 +32,8 @@ const SPICE = [
 const PLAIN: Handling = { stopAlways: false };
 const HANDLINGS: readonly Handling[] = [PLAIN, { stopAlways: true }];
 
-/** mulberry32: small, seeded, good enough to choose places. */
-class Random {
-  private state: number;
-
-  constructor(seed: number) {
-    this.state = seed;
-  }
-
-  below(bound: number): number {
-    this.state = (this.state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % bound;
-  }
-
-  of<T>(items: readonly T[]): T {
-    return items[this.below(items.length)] as T;
-  }
-}
-
-const { values } = parseArgs({ options: { seconds: { type: 'string' }, seed: { type: 'string' } } });
-const seconds = Number(values.seconds ?? 60);
-const seed = Number(values.seed ?? Date.now() % 2 ** 31);
-if (!(seconds > 0) || !Number.isInteger(seed)) {
-  process.stderr.write('usage: node test/fuzz/h1.ts [--seconds N] [--seed N]\n');
-  process.exit(2);
-}
-
-const random = new Random(seed);
+const { seconds, seed } = fuzzPlan('test/fuzz/h1.ts');
+const random = new Choices(seed);
 const wires = readCases(new URL('../wire', import.meta.url).pathname).filter((wire) => wire.codec.startsWith('http1'));
 
 function mutant(wire: WireCase): Buffer {
@@ -84,23 +56,9 @@ function run(wire: WireCase, bytes: Buffer, handling: Handling, pieces: number):
     wire.codec === 'http1-request'
       ? new RequestDriver(wire.options, handling)
       : new ResponseDriver(wire.options, handling);
-  const ends = Array.from({ length: pieces - 1 }, () => random.below(bytes.length + 1)).sort((a, b) => a - b);
-  let start = 0;
-  for (const end of [...ends, bytes.length]) {
-    driver.feed(bytes.subarray(start, end));
-    start = end;
-  }
+  for (const piece of random.cut(bytes, pieces)) driver.feed(piece);
   driver.end(wire.fin);
   return driver.events.join('\n');
-}
-
-/** After collection: only then is a difference growth. */
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
-
-function heapInUse(): number {
-  collect();
-  return process.memoryUsage().heapUsed;
 }
 
 function millisecondsOf(wire: WireCase, bytes: Buffer): number {
@@ -135,11 +93,11 @@ for (let now = started; now - started < seconds * 1000; inputs++) {
     fail(`threw ${String(error)}`, bytes);
   }
   now = performance.now();
-  if (early === 0 && now - started > seconds * 250) early = heapInUse();
+  if (early === 0 && now - started > seconds * 250) early = liveBytes();
 }
-const growth = heapInUse() - early;
+const growth = liveBytes() - early;
 process.stdout.write(
   `h1 fuzz: seed ${seed}: ${inputs} inputs in ${seconds} s, ${accepted} without error, slowest ${slowest.toFixed(1)} ms, ` +
-    `heap ${(growth / 1024 / 1024).toFixed(1)} MB since the first quarter\n`,
+    `memory ${(growth / 1024 / 1024).toFixed(1)} MB since the first quarter\n`,
 );
 if (growth > GROWTH_BYTES) fail('memory grows', Buffer.alloc(0));

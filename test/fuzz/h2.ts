@@ -3,8 +3,8 @@
  * to a server and to a client, whole and in pieces. Fails (exit 1) on a crash, on two readings of one input, on an input
  * over 100 ms, on output out of proportion, on memory that grows.
  */
-import { parseArgs } from 'node:util';
 import * as f from '../../proxy/http/h2-frames.ts';
+import { Choices, fuzzPlan } from '../support/fuzzing.ts';
 import { liveBytes } from '../support/gc.ts';
 import {
   block,
@@ -29,34 +29,8 @@ const GROWTH_BYTES = 16 * 1024 * 1024;
 const AMPLIFICATION = 20;
 const REQUESTS = 3;
 
-/** mulberry32: small, seeded, good enough to choose places. */
-class Random {
-  private state: number;
-
-  constructor(seed: number) {
-    this.state = seed;
-  }
-
-  below(bound: number): number {
-    this.state = (this.state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % bound;
-  }
-
-  of<T>(items: readonly T[]): T {
-    return items[this.below(items.length)] as T;
-  }
-}
-
-const { values } = parseArgs({ options: { seconds: { type: 'string' }, seed: { type: 'string' } } });
-const seconds = Number(values.seconds ?? 60);
-const seed = Number(values.seed ?? Date.now() % 2 ** 31);
-if (!(seconds > 0) || !Number.isInteger(seed)) {
-  process.stderr.write('usage: node test/fuzz/h2.ts [--seconds N] [--seed N]\n');
-  process.exit(2);
-}
-const random = new Random(seed);
+const { seconds, seed } = fuzzPlan('test/fuzz/h2.ts');
+const random = new Choices(seed);
 
 const FIELDS: readonly Pair[] = [
   ['x-a', 'b'],
@@ -153,12 +127,7 @@ function peer(role: 'client' | 'server'): Recorder {
 
 function run(role: 'client' | 'server', bytes: Buffer, pieces: number): string {
   const recorder = peer(role);
-  const ends = Array.from({ length: pieces - 1 }, () => random.below(bytes.length + 1)).sort((a, b) => a - b);
-  let start = 0;
-  for (const end of [...ends, bytes.length]) {
-    recorder.feed(bytes.subarray(start, end));
-    start = end;
-  }
+  for (const piece of random.cut(bytes, pieces)) recorder.feed(piece);
   const sent = recorder.take();
   if (sent.length > 4096 + AMPLIFICATION * bytes.length) throw new Error(`${sent.length} bytes for ${bytes.length}`);
   recorder.connection.lost('end of input');
