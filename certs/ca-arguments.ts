@@ -1,5 +1,6 @@
 /** What the `weft ca` commands share at the command line: usage, flags, exit codes. */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { EXIT_FAILED, EXIT_USAGE } from '../shared/exit-codes.ts';
 import { parseDuration } from '../shared/units.ts';
 import { LEAF_LIFETIME_MS } from './issue.ts';
 
@@ -21,9 +22,6 @@ init   makes a root in DIR (ca.crt, ca.key), or with --parent an intermediate be
 issue  writes a workload certificate: tls.crt, tls.key, ca.crt
 serve  signs certificate requests over HTTPS; who the caller is comes from its token
 `;
-
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
 
 /** Below a minute nothing can renew in time; above a year it is no workload certificate any more. */
 const MIN_TTL_MS = 60_000;

@@ -1,9 +1,7 @@
 /** Commands, signals, exit codes (CONTRACT, "Commands"). What only one command needs is loaded by it. */
+import { EXIT_FAILED, EXIT_USAGE } from '../shared/exit-codes.ts';
 import { bootstrapHelp, parseBootstrap } from './config/bootstrap.ts';
 import { VERSION } from './version.ts';
-
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
 
 interface Command {
   readonly about: string;

@@ -1,14 +1,11 @@
 /** `weft init`: the pod's traffic redirect, put in place, taken away or printed. */
 import { readFileSync } from 'node:fs';
+import { EXIT_FAILED, EXIT_USAGE } from '../../shared/exit-codes.ts';
 import { applyRules, findBackend, printRules, removeRules } from './apply.ts';
 import { setDeliveryAddress } from './loopback.ts';
 import { type InitOptions, initHelp, parseInit } from './options.ts';
 import { type Chain, chainsOf } from './rules.ts';
 import { ownAddresses, verifyCapture } from './verify.ts';
-
-/** CONTRACT, "Commands". */
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
 
 /** Where lines go; the process edge gives the streams. */
 export interface Output {

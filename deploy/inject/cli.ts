@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { codeOf } from '../../shared/error-code.ts';
+import { EXIT_FAILED, EXIT_USAGE } from '../../shared/exit-codes.ts';
 import { formatProblem } from '../../shared/problem.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 import { ejectText, injectText } from './manifests.ts';
@@ -27,9 +28,6 @@ is made anew. --uninject gives back the text from before, byte for byte.
   --ca URL             where certificates come from (${DEFAULTS.ca})
   --ca-bundle FILE     root of the CA's own certificate; without it ConfigMap weft-ca-root of the pod's namespace has it
 `;
-
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
 
 /** The exit code: 0, 1 where a file is wrong (nothing is printed then), 2 usage. */
 export function runInject(args: readonly string[], streams: InjectStreams): number {

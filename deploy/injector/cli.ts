@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { formatHostPort, type HostPort, parseHostPort } from '../../shared/address.ts';
 import { systemClock } from '../../shared/clock.ts';
+import { EXIT_FAILED, EXIT_USAGE } from '../../shared/exit-codes.ts';
 import { systemRandom } from '../../shared/random.ts';
 import { readBundle } from '../inject/cli.ts';
 import { DEFAULTS, type InjectDefaults } from '../inject/settings.ts';
@@ -28,8 +29,6 @@ const USAGE = `usage: weft injector (--issuer DIR [--dns NAME]... | --certs DIR)
   --ca-bundle FILE     root of the CA's own certificate; without it ConfigMap weft-ca-root of the pod's namespace has it
 `;
 
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
 const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 interface Parsed {

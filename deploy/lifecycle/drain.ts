@@ -1,6 +1,7 @@
 /** `weft drain`: tells the sidecar that its pod is going. The preStop hook of the sidecar's container. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { EXIT_FAILED, EXIT_USAGE } from '../../shared/exit-codes.ts';
 import { addressOf, askSidecar, type Lines } from './sidecar.ts';
 import { socketsOfOthers } from './sockets.ts';
 
@@ -9,8 +10,6 @@ const USAGE = `usage: weft drain [--admin HOST:PORT] [--wait SECONDS]
 Makes the sidecar unready and lets inbound traffic run out; outbound stays open. With --wait the command lasts until the
 application has no TCP socket any more, SECONDS at most: in a classic container kubelet ends the sidecar after it.
 `;
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
 const MOST_SECONDS = 86_400;
 const LOOK_MS = 200;
 

@@ -1,14 +1,13 @@
 /** `weft wait`: lasts until the sidecar is ready. The postStart hook that holds the application back in classic containers. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { EXIT_FAILED, EXIT_USAGE } from '../../shared/exit-codes.ts';
 import { addressOf, askSidecar, type Lines } from './sidecar.ts';
 
 const USAGE = `usage: weft wait [--ready HOST:PORT] [--timeout SECONDS]
 
 Ends with 0 when the sidecar is ready, with 1 after SECONDS (600).
 `;
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
 const LOOK_MS = 100;
 
 type Environment = Readonly<Record<string, string | undefined>>;

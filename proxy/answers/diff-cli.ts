@@ -1,10 +1,11 @@
 /** `weft diff OLD NEW`: what changes for requests between two policy folders. */
+import { EXIT_USAGE } from '../../shared/exit-codes.ts';
 import { formatProblem } from '../../shared/problem.ts';
 import type { Self } from '../config/compile.ts';
 import type { Snapshot } from '../config/snapshot.ts';
 import { diffSnapshots, type PolicyChange, SERVICE_PORT } from './diff.ts';
 import { compileFolder } from './explain-cli.ts';
-import { EXIT_USAGE, type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
+import { type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
 
 const USAGE = 'usage: weft diff OLD NEW [--namespace NAME] [--json]';
 /** As `diff` has it: 0 no change, 1 changes, 2 trouble. */

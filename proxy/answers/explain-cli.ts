@@ -5,13 +5,14 @@ import { text } from 'node:stream/consumers';
 import { parseSpiffeId } from '../../certs/identity.ts';
 import { formatHostPort, type HostPort, parseHostPort } from '../../shared/address.ts';
 import { codeOf } from '../../shared/error-code.ts';
+import { EXIT_FAILED } from '../../shared/exit-codes.ts';
 import { formatProblem } from '../../shared/problem.ts';
 import { type Compiled, compileDocuments, type Self } from '../config/compile.ts';
 import { decodeFolder } from '../config/sources.ts';
 import { explainSnapshot } from './explain.ts';
 import { explanationLines } from './explain-text.ts';
 import type { Explanation } from './explanation.ts';
-import { EXIT_FAILED, type FlagShape, type Flags, type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
+import { type FlagShape, type Flags, type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
 import { type Question, readHeaders } from './question.ts';
 
 const USAGE =

@@ -1,4 +1,5 @@
 /** Command lines of the questions: flags anywhere among the words, `--name value` or `--name=value`. */
+import { EXIT_USAGE } from '../../shared/exit-codes.ts';
 import { suggest } from '../config/near.ts';
 
 /** `switch` takes no value, `value` one, `values` may be repeated. */
@@ -60,10 +61,6 @@ export interface Output {
   out(line: string): void;
   err(line: string): void;
 }
-
-/** CONTRACT, "Commands". */
-export const EXIT_FAILED = 1;
-export const EXIT_USAGE = 2;
 
 /** The exit code where `--help` stands among the arguments, after the usage was told; null where it does not. */
 export function tellUsage(args: readonly string[], output: Output, usage: string): number | null {

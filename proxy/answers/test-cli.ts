@@ -1,8 +1,9 @@
 /** `weft test DIR`: the policy tests of a folder (`*.test.yaml`) against its policy. */
+import { EXIT_FAILED } from '../../shared/exit-codes.ts';
 import { formatProblem } from '../../shared/problem.ts';
 import { compileDocuments, type Self } from '../config/compile.ts';
 import { decodeFolder } from '../config/sources.ts';
-import { EXIT_FAILED, type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
+import { type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
 import { runPolicyTests, type TestReport } from './test-run.ts';
 
 const USAGE = 'usage: weft test DIR [--namespace NAME]';

@@ -1,9 +1,9 @@
 /** `weft validate DIR`: every problem of a policy folder, then what is legal but most likely wrong. */
-
+import { EXIT_FAILED } from '../../shared/exit-codes.ts';
 import { formatProblem, type Problem } from '../../shared/problem.ts';
 import { compileDocuments, type Self } from '../config/compile.ts';
 import { decodeFolder } from '../config/sources.ts';
-import { EXIT_FAILED, type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
+import { type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
 import { lint } from './lint.ts';
 
 /** By file and line; warnings only where there is no error, since most would only repeat it. */
@@ -13,6 +13,8 @@ export async function validateFolder(dir: string, self: Self): Promise<readonly 
   return compiled.snapshot === null ? compiled.problems : lint(documents, self, compiled.snapshot);
 }
 
+/** With `--strict`: legal, but most likely wrong. */
+const EXIT_WARNINGS = 3;
 const USAGE = 'usage: weft validate DIR [--namespace NAME] [--strict]';
 
 /** The exit code: 0 (warnings printed), 1 errors, 2 usage, with `--strict` 3 for warnings (CONTRACT). */
@@ -31,7 +33,7 @@ export async function runValidate(args: readonly string[], output: Output): Prom
   const warnings = problems.length - errors;
   output.err(`${count(errors, 'error')}, ${count(warnings, 'warning')}`);
   if (errors > 0) return EXIT_FAILED;
-  return flags.has('strict') && warnings > 0 ? 3 : 0;
+  return flags.has('strict') && warnings > 0 ? EXIT_WARNINGS : 0;
 }
 
 function count(number: number, word: string): string {
