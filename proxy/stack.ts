@@ -44,7 +44,7 @@ export function inbound(room: Room): Serve {
     const arrival = arrivalOf(socket, original);
     const mode = modeOf(room, snapshot, original);
     if (mode === 'DISABLE') {
-      tell(room, snapshot, socket, arrival, null, SILENCE_MS);
+      detectProtocol(room, snapshot, socket, arrival, null, SILENCE_MS);
       return;
     }
     // Clear text may be meant, but a ClientHello may as well be late.
@@ -63,7 +63,7 @@ export function outbound(room: Room): Serve {
   return (socket, original) => {
     const { snapshot } = room;
     if (snapshot === null) refuse(room, socket, FAILURES.notReady, '');
-    else tell(room, snapshot, socket, arrivalOf(socket, original), null, SILENCE_MS);
+    else detectProtocol(room, snapshot, socket, arrivalOf(socket, original), null, SILENCE_MS);
   };
 }
 
@@ -84,10 +84,10 @@ export function meshPeers(room: Room): MeshAccepts {
       room.lastBusyAt = room.io.clock.now();
       if (peer.alpn !== '' && peer.alpn !== MESH_ALPN) {
         const protocol = H2_ALPN.has(peer.alpn) ? 'h2' : 'h1';
-        session(room, socket, toldAs({ protocol }, arrival), peer);
+        startSession(room, socket, sniffedAs({ protocol }, arrival), peer);
       } else {
         // Who selects `istio` has found no HTTP, or waited for it, on its own side.
-        tell(room, snapshot, socket, arrival, peer, peer.alpn === MESH_ALPN ? 0 : SILENCE_MS);
+        detectProtocol(room, snapshot, socket, arrival, peer, peer.alpn === MESH_ALPN ? 0 : SILENCE_MS);
       }
     },
     onRefused: (failure, detail, address) =>
@@ -117,7 +117,7 @@ function asDeclared(declared: Declared, detected: Detected): Detected {
 }
 
 /** Finds out what a stream in clear speaks, unless its port declares bytes, which all go one way. */
-function tell(
+function detectProtocol(
   room: Room,
   snapshot: LinkedSnapshot,
   socket: Socket,
@@ -127,18 +127,18 @@ function tell(
 ): void {
   const declared = declaredAt(room, snapshot, arrival.original);
   if (declared === 'bytes' && !isReadFirst(room, snapshot, arrival.original)) {
-    session(room, socket, toldAs(OPAQUE, arrival), peer);
+    startSession(room, socket, sniffedAs(OPAQUE, arrival), peer);
     return;
   }
   sniff(room, socket, arrival, {
     silenceMs: mayGoOpaque(declared) ? silenceMs : null,
     mayForward: peer === null,
     dial: (from) => greeterFor(room, from, peer),
-    decided: (sniffed) => session(room, socket, sniffed, peer),
+    decided: (sniffed) => startSession(room, socket, sniffed, peer),
   });
 }
 
-function toldAs(detected: Detected, arrival: Arrival): Sniffed {
+function sniffedAs(detected: Detected, arrival: Arrival): Sniffed {
   return { first: NOTHING, detected, arrival, dial: null, ended: false };
 }
 
@@ -153,7 +153,7 @@ function unwrap(room: Room, socket: Socket, sniffed: Sniffed): void {
     dial?.cancel();
     refuse(room, socket, FAILURES.plaintextRefused, 'the first bytes are no TLS');
   } else {
-    session(room, socket, sniffed, null);
+    startSession(room, socket, sniffed, null);
   }
 }
 
@@ -205,7 +205,7 @@ function handshake(room: Room, socket: Socket, arrival: Arrival, first: Buffer):
   mesh.handshake(socket, arrival);
 }
 
-function session(room: Room, socket: Socket | TLSSocket, sniffed: Sniffed, peer: MeshPeer | null): void {
+function startSession(room: Room, socket: Socket | TLSSocket, sniffed: Sniffed, peer: MeshPeer | null): void {
   const { snapshot } = room;
   const { first, arrival } = sniffed;
   if (snapshot === null) {
