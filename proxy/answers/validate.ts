@@ -7,7 +7,7 @@ import { type Output, parseFlags, refuseUsage, tellUsage } from './flags.ts';
 import { lint } from './lint.ts';
 
 /** By file and line; warnings only where there is no error, since most would only repeat it. */
-export async function validateFolder(dir: string, self: Self): Promise<readonly Problem[]> {
+async function validateFolder(dir: string, self: Self): Promise<readonly Problem[]> {
   const { documents, problems } = await decodeFolder(dir);
   const compiled = compileDocuments(documents, problems, self);
   return compiled.snapshot === null ? compiled.problems : lint(documents, self, compiled.snapshot);

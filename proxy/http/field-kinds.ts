@@ -10,7 +10,7 @@ export const UPGRADE = 6;
 export const EXPECT = 7;
 export const KEEP_ALIVE = 8;
 /** Proxy-Connection and HTTP2-Settings: removed, never read. */
-export const DROPPED = 9;
+const DROPPED = 9;
 /** `content_length`, `transfer_encoding`: gateways to CGI-like servers fold them into the real ones. */
 export const FRAMING_TWIN = 10;
 

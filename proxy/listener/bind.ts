@@ -11,7 +11,7 @@ import koffi from 'koffi';
 import { formatHostPort } from '../../shared/address.ts';
 
 /** Listeners per port and data thread: a burst of 200 connections is accepted in a third of the time one needs. */
-export const LISTENERS_PER_THREAD = 4;
+const LISTENERS_PER_THREAD = 4;
 
 const F_DUPFD_CLOEXEC = 1030;
 /** Lowest number a duplicate may get: standard streams stay what they are. */

@@ -18,14 +18,7 @@ import type { Arrival } from './arrival.ts';
 import { meshContext, meshServer } from './mesh-context.ts';
 
 /** Tokens that this server selects from, best first (CONTRACT, "Between sidecars"). */
-export const SERVER_ALPN: readonly string[] = [
-  'istio-h2',
-  'istio-http/1.1',
-  'istio-http/1.0',
-  'istio',
-  'h2',
-  'http/1.1',
-];
+const SERVER_ALPN: readonly string[] = ['istio-h2', 'istio-http/1.1', 'istio-http/1.0', 'istio', 'h2', 'http/1.1'];
 
 /** A ClientHello and one flight more; a peer that needs longer is not there to talk. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;

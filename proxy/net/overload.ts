@@ -5,7 +5,7 @@
 import type { Clock } from '../../shared/clock.ts';
 
 /** Descriptors that connections never get: admin, readiness, metrics, policy and certificate files, DNS, the runtime. */
-export const RESERVED_DESCRIPTORS = 256;
+const RESERVED_DESCRIPTORS = 256;
 /** Where the kernel does not say how many there may be: the usual soft limit of old. */
 const USUAL_DESCRIPTORS = 1024;
 

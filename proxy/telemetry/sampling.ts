@@ -12,7 +12,7 @@ export interface TracingSettings {
 }
 
 /** Istio's default: enough to see a busy service, cheap enough to leave on. */
-export const DEFAULT_SAMPLING_PERCENT = 1;
+const DEFAULT_SAMPLING_PERCENT = 1;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
