@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ask, get, logLines, residentBytes, TinyMesh } from '../integration/mesh.ts';
 import { openClient } from '../support/client.ts';
@@ -94,6 +95,29 @@ describe('metrics', () => {
     const clusters = (await (await stage.weft.ask('admin', '/clusters?format=json')).json()) as { clusters: unknown[] };
     expect(clusters.clusters.length).toBeGreaterThan(1000);
     expect(clusters.clusters.length).toBeLessThanOrEqual(1024 + 16);
+  });
+
+  test('do not grow with the server names that callers of opaque TLS ask for', { timeout: 60_000 }, async () => {
+    const count = 100;
+    const carried = (): Promise<number> => stage.weft.metric('istio_tcp_connections_closed_total');
+    const hello = async (serverName: string): Promise<void> => {
+      const asked = stage.backend.sockets.length;
+      const socket = connect({ host: '127.0.0.1', port: stage.weft.ports.inbound, servername: serverName });
+      socket.on('error', () => socket.destroy());
+      await eventually('it is heard', () => (stage.backend.received[asked]?.length ?? 0) > 0 || undefined);
+      expect(stage.backend.received[asked]?.toString('latin1')).toContain(serverName);
+      socket.destroy();
+      stage.backend.sockets[asked]?.destroy();
+    };
+    const hellos = async (from: number): Promise<void> => {
+      const before = await carried();
+      for (let i = from; i < from + count; i++) await hello(`host-${i}.example`);
+      await eventually('all are over', async () => (await carried()) === before + count || undefined);
+    };
+    await hellos(0);
+    const before = await series(stage.weft);
+    await hellos(count);
+    expect(await series(stage.weft)).toEqual(before);
   });
 
   test('do not grow with the statuses that an application invents', async () => {
