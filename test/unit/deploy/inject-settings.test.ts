@@ -39,9 +39,11 @@ describe('annotations without end', () => {
 
   test('the webhook answers sixty thousand at once', () => {
     const annotations = Object.fromEntries(Array.from({ length: 60_000 }, (_, i) => [`weft.dev/polic${i}`, '']));
-    const before = performance.now();
+    const before = process.threadCpuUsage();
     expect(refusal({ metadata: { annotations }, spec: { containers: [{ name: 'app' }] } })).toContain('at most 262144');
-    expect(performance.now() - before).toBeLessThan(2000);
+    // Microseconds of this thread alone: others share the machine with the test.
+    const { user, system } = process.threadCpuUsage(before);
+    expect(user + system).toBeLessThan(2_000_000);
   });
 
   test.each([
