@@ -71,6 +71,7 @@ export type FailureName =
   | 'invalidBackend'
   | 'denied'
   | 'loopDetected'
+  | 'protocolMismatch'
   | 'noReadyEndpoint'
   | 'breakerOpen'
   | 'connectionLimit'
@@ -390,6 +391,15 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     'proxy_loop_detected',
     '-',
     'the destination is this sidecar itself',
+  ),
+  protocolMismatch: row(
+    'protocol_mismatch',
+    'local',
+    'never',
+    502,
+    'proxy_configuration_error',
+    'UPE',
+    'the endpoint speaks a protocol that this request cannot be carried over',
   ),
 
   // Limits of this sidecar

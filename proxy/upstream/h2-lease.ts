@@ -20,6 +20,8 @@ export class H2Lease implements UpstreamStream {
   private trailers: Fields | null = null;
   private answered = false;
   private upgrade: string | null = null;
+  /** Sends the head of an upgrade, once SETTINGS tell whether the far side takes it. */
+  private waiting: (() => void) | null = null;
   private paused = false;
   private owed = 0;
 
@@ -35,14 +37,21 @@ export class H2Lease implements UpstreamStream {
   }
 
   sendHead(head: RequestHead, length: number, extra: string): void {
-    this.sent = true;
+    const { link } = this;
     this.upgrade = head.upgrade;
+    if (head.upgrade !== null && !link.takesUpgrades) {
+      if (link.greeted) {
+        this.refuse(FAILURES.protocolMismatch, 'the endpoint announced no extended CONNECT (RFC 8441) over HTTP/2');
+      } else {
+        this.waiting = () => this.sendHead(head, length, extra);
+        link.awaitSettings(this);
+      }
+      return;
+    }
+    this.sent = true;
     const end = length === 0 && !head.trailersMayFollow && head.upgrade === null;
-    this.stream = this.link.open(this, head, length, extra, end);
-    if (this.stream !== null) return;
-    const { listener } = this;
-    this.listener = null;
-    listener?.onFailure(FAILURES.upstreamRefusedStream, 'the connection takes no more streams');
+    this.stream = link.open(this, head, length, extra, end);
+    if (this.stream === null) this.refuse(FAILURES.upstreamRefusedStream, 'the connection takes no more streams');
   }
 
   sendBytes(bytes: Uint8Array, start: number, end: number): void {
@@ -85,8 +94,8 @@ export class H2Lease implements UpstreamStream {
       this.stream.reset(CANCEL);
       this.stream = null;
       this.link.settled();
-    } else if (!this.sent) {
-      this.link.unlease();
+    } else {
+      this.giveBack();
     }
   }
 
@@ -95,6 +104,13 @@ export class H2Lease implements UpstreamStream {
   }
 
   // What the link says
+
+  /** SETTINGS are here. */
+  greet(): void {
+    const { waiting } = this;
+    this.waiting = null;
+    if (this.listener !== null) waiting?.();
+  }
 
   answer(head: ResponseHead, ended: boolean): void {
     this.answered = true;
@@ -127,6 +143,7 @@ export class H2Lease implements UpstreamStream {
     this.listener = null;
     this.stream = null;
     this.rest = null;
+    this.giveBack();
     link.settled();
     listener?.onFailure(failure ?? this.meaning(code), detail);
   }
@@ -136,6 +153,21 @@ export class H2Lease implements UpstreamStream {
     if (rest === null || rest.empty || stream === null || !rest.drainTo(stream)) return;
     if (this.ending) this.endRequest();
     else this.listener?.onWritable();
+  }
+
+  /** The far side is not asked. */
+  private refuse(failure: Failure, detail: string): void {
+    const { listener } = this;
+    this.listener = null;
+    this.giveBack();
+    listener?.onFailure(failure, detail);
+  }
+
+  /** The stream that was never opened. */
+  private giveBack(): void {
+    if (this.sent) return;
+    this.sent = true;
+    this.link.unlease();
   }
 
   private endRequest(): void {

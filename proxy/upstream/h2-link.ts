@@ -4,6 +4,7 @@
 import type { Failure } from '../../shared/errors.ts';
 import { H2Connection } from '../http/h2-connection.ts';
 import type { H2Events } from '../http/h2-events.ts';
+import { CONNECTION_LOST } from '../http/h2-frames.ts';
 import { MESH_H2_LIMITS, UPSTREAM_H2_LIMITS } from '../http/h2-limits.ts';
 import { H2Output } from '../http/h2-output.ts';
 import type { H2Stream } from '../http/h2-stream.ts';
@@ -58,6 +59,8 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
   private readonly checkMs: number;
   /** Leases given out whose request has not been sent yet. */
   private reserved = 0;
+  /** Those that cannot go before the far side has said what it takes. */
+  private early: H2Lease[] = [];
   private lastReadAt: number;
   private readonly openedAt: number;
   private idleSince: number;
@@ -112,6 +115,15 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
     return this.transport.congested || this.connection.debt > CROWDED_BYTES;
   }
 
+  /** The far side has said what it takes. */
+  get greeted(): boolean {
+    return this.connection.peer.received;
+  }
+
+  get takesUpgrades(): boolean {
+    return this.connection.peer.connectProtocol;
+  }
+
   lease(listener: StreamListener): UpstreamStream {
     this.reserved++;
     return new H2Lease(this, listener);
@@ -152,6 +164,11 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
 
   unlease(): void {
     this.reserved--;
+  }
+
+  /** `greet` follows, or `fail`. */
+  awaitSettings(lease: H2Lease): void {
+    this.early.push(lease);
   }
 
   /** A stream is over. */
@@ -214,6 +231,7 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
   onRequestRefused(): void {}
 
   onSettings(): void {
+    for (const lease of this.early.splice(0)) lease.greet();
     this.host.onLinkRoom(this);
   }
 
@@ -234,6 +252,7 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
 
   onDone(): void {
     this.leave();
+    this.failEarly('the connection takes no more streams');
     this.check.clear();
     this.onTurnEnd();
     this.transport.end();
@@ -258,6 +277,11 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
     this.leave();
     this.check.clear();
     this.connection.lost(detail);
+    this.failEarly(detail);
+  }
+
+  private failEarly(detail: string): void {
+    for (const lease of this.early.splice(0)) lease.fail(CONNECTION_LOST, null, detail);
   }
 
   private checkTime(): void {
