@@ -28,6 +28,8 @@ export interface H2Options {
   /** Of the paths of requests that come in; BASE by default. */
   readonly normalization?: PathNormalization;
   readonly clock?: Clock;
+  /** Client: streams that the peer is known to take, before its SETTINGS say so. */
+  readonly firstStreams?: number;
 }
 
 type Going = 'open' | 'draining' | 'leaving' | 'ended';
@@ -53,6 +55,7 @@ export class H2Connection<T> {
     this.events = events;
     this.limits = limits;
     this.output = output;
+    this.peer.assume(options.firstStreams);
     this.guard = new H2Guard(limits, options.clock ?? systemClock);
     this.sender = new H2Sender(output, this.peer, limits, (stream) => this.events.onWindow(stream));
     this.receiver = new H2Receiver(this, events, limits, this.streams, this.sender, options.normalization ?? 'BASE');
@@ -264,8 +267,8 @@ export class H2Connection<T> {
   /** The peer takes no new streams, and serves none above `lastId`. */
   leftByPeer(lastId: number, code: number, detail: string): void {
     this.peerLeaves = true;
-    if (this.role === 'client') this.excludeAbove(lastId);
     this.events.onGoaway(lastId, code, detail);
+    if (this.role === 'client') this.excludeAbove(lastId);
     this.closeIfDone();
   }
 

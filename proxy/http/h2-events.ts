@@ -33,7 +33,7 @@ export interface H2Events<T> {
   /** The peer's SETTINGS came in (again). */
   onSettings(settings: PeerSettings): void;
   onPingAck(token: number): void;
-  /** The peer takes no new streams; those above `lastId` were reset with REFUSED_STREAM. */
+  /** The peer takes no new streams; those above `lastId` are reset with REFUSED_STREAM next. */
   onGoaway(lastId: number, code: number, detail: string): void;
   /** The connection failed: all streams were reset, GOAWAY lies in the output. Flush, then close the transport. */
   onConnectionError(code: number, detail: string): void;

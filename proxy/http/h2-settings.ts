@@ -37,6 +37,11 @@ export class PeerSettings {
   connectProtocol = false;
   received = false;
 
+  /** What is known from other connections to the same peer, until its SETTINGS come. */
+  assume(maxConcurrentStreams: number = STREAMS_BEFORE_SETTINGS): void {
+    this.maxConcurrentStreams = Math.min(STREAMS_BEFORE_SETTINGS, maxConcurrentStreams);
+  }
+
   /** Applies a whole SETTINGS payload in order. Returns NO_ERROR or the connection error that it deserves. */
   apply(bytes: Uint8Array, start: number, end: number): number {
     if (!this.received) this.maxConcurrentStreams = Number.POSITIVE_INFINITY;

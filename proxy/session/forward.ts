@@ -2,14 +2,15 @@
  * The attempt loop: takes one request to a cluster, once or more often, until an answer starts or nothing is left to try.
  *
  * Another attempt is made only while no byte of an answer has been passed on, the request can be sent again from what is
- * kept of it, the error table allows it for what happened, and count, retry limit and budget have room. Where policy says
- * so a second one runs beside a slow first (session/hedge): what is answered first goes on here, the other is given up.
+ * kept of it, the error table allows it for what happened, and count, retry limit and budget have room. A stream that was
+ * refused unread needs no leave of policy to be tried again. Where policy says so a second attempt runs beside a slow
+ * first (session/hedge): what is answered first goes on here, the other is given up.
  * Leases (request slot, breaker, retry slot, endpoint load) are given back in `settle`, whatever the end.
  */
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { endsWithHead, type Fields, isGrpc, type RequestHead, type ResponseHead } from '../http/message.ts';
 import type { UpstreamStream } from '../http/stream.ts';
-import { Deadline } from '../net/deadline.ts';
+import type { Deadline } from '../net/deadline.ts';
 import type { IoThread } from '../net/io-thread.ts';
 import { Admission } from '../upstream/admission.ts';
 import type { BreakerOutcome } from '../upstream/breaker.ts';
@@ -18,12 +19,12 @@ import type { Endpoint } from '../upstream/endpoint.ts';
 import type { Lane, StreamWaiter, Waiting } from '../upstream/pool.ts';
 import { mayFollow, mayFollowCode } from '../upstream/retry-grounds.ts';
 import type { RetryPolicy } from '../upstream/retry-policy.ts';
-import { giveBackEndpoint, giveBackStream } from './attempt-end.ts';
+import { attemptDeadline, giveBackEndpoint, giveBackStream, observeAnswer } from './attempt-end.ts';
 import type { AttemptRules, ForwardHost } from './forward-host.ts';
 import { grpcStatus } from './grpc.ts';
 import { Hedge, mayHedge } from './hedge.ts';
 import { Replay } from './replay.ts';
-import { pauseAfter, refusalToFollow } from './retry-leave.ts';
+import { leaveToFollow, mayResend } from './retry-leave.ts';
 import type { Room } from './room.ts';
 import type { Story } from './story.ts';
 
@@ -33,6 +34,8 @@ export class Forward implements StreamWaiter {
   /** Made so far; `attempt` is the number of the one that is under way here. */
   attempts = 0;
   attempt = 1;
+  /** Of these, those that followed a refusal and were no retries. */
+  private resends = 0;
   endpoint: Endpoint | null = null;
   /** Verified SPIFFE ID of the endpoint of the last attempt. */
   principal = '';
@@ -87,10 +90,7 @@ export class Forward implements StreamWaiter {
     this.alone = room.direction === 'inbound';
     this.policy = retryPolicy;
     this.readsGrpc = retryPolicy.readsGrpc && isGrpc(head);
-    this.attemptDeadline =
-      attemptTimeoutMs > 0
-        ? new Deadline(() => this.giveUpAttempt(FAILURES.attemptTimeout, `no answer within ${attemptTimeoutMs} ms`))
-        : null;
+    this.attemptDeadline = attemptDeadline(attemptTimeoutMs, this);
     this.admission = new Admission(cluster);
     this.hedge = mayHedge(head, retryPolicy.hedge) ? new Hedge(this, host, io, retryPolicy.hedge) : null;
     this.body = new Replay(room.replayMemory, endsWithHead(head) && head.upgrade === null);
@@ -198,9 +198,7 @@ export class Forward implements StreamWaiter {
       this.pass(head);
     }
     this.attemptEnded(null);
-    const ms = this.headAt - this.startedAt;
-    const error = this.admission.judged && this.cluster.breakerErrors.isError(this.status, this.grpcCode, ms);
-    this.settle(error ? 'fail' : 'succeed');
+    this.settle(this.admission.outcomeOf(this.status, this.grpcCode, this.headAt - this.startedAt));
     this.host.onEnd(trailers);
   }
 
@@ -239,8 +237,7 @@ export class Forward implements StreamWaiter {
 
   /** An answer came there first: false if policy would rather have another, as long as there is one to come. */
   yieldTo(hedge: Hedge, head: ResponseHead): boolean {
-    if (refusalToFollow(head, hedge.principal, this.head, this.policy) !== null) return false;
-    if (pauseAfter(head, this.head, this.policy) >= 0) return false;
+    if (leaveToFollow(head, hedge.principal, this.head, this.policy) !== null) return false;
     this.letGo();
     this.attemptEnded(FAILURES.hedged);
     this.adopt(hedge);
@@ -254,8 +251,7 @@ export class Forward implements StreamWaiter {
     this.heldHead = null;
     this.headAt = now;
     this.hedge?.end(FAILURES.hedged, 0);
-    if (endpoint !== null && endpoint.latency !== null) endpoint.latency.observe(now - this.attemptStartedAt);
-    if (cluster.p95 !== null) cluster.p95.observe(now - this.startedAt);
+    observeAnswer(cluster, endpoint, now - this.attemptStartedAt, now - this.startedAt);
     this.admission.answered(this.attemptStartedAt, now);
     if (this.admission.judged) this.grpcCode = grpcStatus(head.fields);
     this.attemptDeadline?.clear();
@@ -265,18 +261,17 @@ export class Forward implements StreamWaiter {
 
   /** An answer that policy wants another one for, of the application or of a peer sidecar in its own name. */
   private retriesAnswer(head: ResponseHead): boolean {
-    const refusal = refusalToFollow(head, this.principal, this.head, this.policy);
-    const pauseMs = refusal === null ? pauseAfter(head, this.head, this.policy) : 0;
-    if (pauseMs < 0 || !this.mayTryAgain()) return false;
+    const leave = leaveToFollow(head, this.principal, this.head, this.policy);
+    if (leave === null || !this.mayTryAgain()) return false;
     const { stream } = this;
     this.stream = null;
     giveBackStream(stream, head);
-    this.retry(refusal, pauseMs);
+    this.retry(leave.refusal, leave.pauseMs);
     return true;
   }
 
   /** At least `pauseMs` from now; `answered`: the last attempt had an answer, if not a welcome one. */
-  private tryOne(pauseMs: number, answered: boolean): void {
+  private tryOne(pauseMs: number, answered: boolean, resent = false): void {
     const { tried, policy, preferred } = this;
     const stays = preferred?.available === true && tried === null;
     const endpoint = stays ? preferred : this.cluster.pick(tried, this.hash);
@@ -286,7 +281,7 @@ export class Forward implements StreamWaiter {
       return;
     }
     // What could not answer is left for another endpoint at once; who said no, or is alone, gets time.
-    const backsOff = answered || tried?.includes(endpoint) === true;
+    const backsOff = answered || (!resent && tried?.includes(endpoint) === true);
     const backOffMs = backsOff ? policy.pauseMs(this.attempts, this.io.random.float()) : 0;
     this.endpoint = endpoint;
     this.sent = false;
@@ -326,8 +321,9 @@ export class Forward implements StreamWaiter {
   private attemptFailed(failure: Failure, detail: string, final = false): void {
     if (this.settled) return;
     const follows = !final && mayFollow(failure, this.sent, this.head, this.policy);
-    if (this.hedge?.running === true || (follows && this.mayTryAgain())) {
-      this.retry(failure, 0);
+    const resent = !final && this.body.whole && mayResend(failure, this.resends);
+    if (this.hedge?.running === true || resent || (follows && this.mayTryAgain())) {
+      this.retry(failure, 0, resent);
       return;
     }
     this.attemptEnded(failure);
@@ -340,20 +336,23 @@ export class Forward implements StreamWaiter {
     // The one beside this is the next one.
     if (this.hedge?.running === true) return true;
     // What only waited for another request's dial has put no load on anybody.
-    return this.body.whole && this.attempts <= this.maxRetries && this.admission.tryRetry(this.attempted);
+    const { body, attempts, resends, maxRetries, admission } = this;
+    return body.whole && attempts - resends <= maxRetries && admission.tryRetry(this.attempted);
   }
 
   /** `failure` null: the answer was whole, and one of those that policy retries. At least `pauseMs` are waited. */
-  private retry(failure: Failure | null, pauseMs: number): void {
-    this.attemptEnded(failure);
+  private retry(failure: Failure | null, pauseMs: number, resent = false): void {
+    this.attemptEnded(failure, resent);
     if (this.hedge?.running === true) {
       this.adopt(this.hedge);
       return;
     }
-    this.noteTried(this.endpoint);
+    if (resent) this.resends++;
+    // Who has only no room for it yet will have.
+    if (!resent || this.endpoint?.links.length === 0) this.noteTried(this.endpoint);
     this.cluster.retried++;
     this.story.retried(failure);
-    this.tryOne(pauseMs, failure === null);
+    this.tryOne(pauseMs, failure === null, resent);
   }
 
   /** It is not asked again while there is another. */
@@ -380,12 +379,13 @@ export class Forward implements StreamWaiter {
     this.status = 0;
   }
 
-  private attemptEnded(failure: Failure | null): void {
+  private attemptEnded(failure: Failure | null, resent = false): void {
     const { endpoint, attemptStartedAt } = this;
     this.attemptDeadline?.clear();
     if (endpoint === null || attemptStartedAt === 0) return;
     this.attemptStartedAt = 0;
-    giveBackEndpoint(this.cluster, endpoint, this.status, failure, this.io.clock.now() - attemptStartedAt);
+    if (resent) endpoint.active--;
+    else giveBackEndpoint(this.cluster, endpoint, this.status, failure, this.io.clock.now() - attemptStartedAt);
     this.host.onAttemptEnd(endpoint, this.attempt, attemptStartedAt, this.status, failure, this.principal);
   }
 

@@ -4,7 +4,7 @@
  * cancelled. One per request: a second hedge finds hardly anything that the first has left (Dean and Barroso, "The Tail at
  * Scale", 2013).
  */
-import { FAILURES, type Failure } from '../../shared/errors.ts';
+import type { Failure } from '../../shared/errors.ts';
 import { type Fields, isGrpc, type RequestHead, type ResponseHead } from '../http/message.ts';
 import type { UpstreamStream } from '../http/stream.ts';
 import { coarse, Deadline } from '../net/deadline.ts';
@@ -13,7 +13,7 @@ import type { Endpoint } from '../upstream/endpoint.ts';
 import { LiveP95 } from '../upstream/latency-histogram.ts';
 import type { Lane, StreamWaiter, Waiting } from '../upstream/pool.ts';
 import type { HedgeSpec } from '../upstream/spec.ts';
-import { giveBackEndpoint } from './attempt-end.ts';
+import { attemptDeadline, giveBackEndpoint } from './attempt-end.ts';
 import type { Forward } from './forward.ts';
 import type { ForwardHost } from './forward-host.ts';
 
@@ -49,17 +49,13 @@ export class Hedge implements StreamWaiter {
   private readonly due: Deadline;
 
   constructor(forward: Forward, host: ForwardHost, io: IoThread, spec: HedgeSpec) {
-    const { attemptTimeoutMs } = forward;
     this.forward = forward;
     this.host = host;
     this.io = io;
     this.spec = spec;
     this.lane = forward.lane;
     this.due = new Deadline(() => this.start());
-    this.deadline =
-      attemptTimeoutMs === 0
-        ? null
-        : new Deadline(() => this.giveUp(FAILURES.attemptTimeout, `no answer within ${attemptTimeoutMs} ms`));
+    this.deadline = attemptDeadline(forward.attemptTimeoutMs, this);
   }
 
   /** The first attempt is about to start. */
@@ -155,7 +151,7 @@ export class Hedge implements StreamWaiter {
     if (this.running && this.stream === null) this.waiting = waiting;
   }
 
-  private giveUp(failure: Failure, detail: string): void {
+  giveUpAttempt(failure: Failure, detail: string): void {
     if (this.running) this.end(failure, 0);
     else this.forward.giveUpAttempt(failure, detail);
   }

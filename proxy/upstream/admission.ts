@@ -52,6 +52,11 @@ export class Admission {
     return true;
   }
 
+  /** What a whole answer is to the breaker: its status, its gRPC code (-1 without), the milliseconds until it started. */
+  outcomeOf(status: number, grpcCode: number, ms: number): BreakerOutcome {
+    return this.judged && this.cluster.breakerErrors.isError(status, grpcCode, ms) ? 'fail' : 'succeed';
+  }
+
   /** The head of an answer is here, of an attempt that began at `startedAt`. */
   answered(startedAt: number, now: number): void {
     this.concurrency?.observe(startedAt, now);

@@ -60,6 +60,8 @@ export class Endpoint {
   readonly idle: H1Connection[] = [];
   /** HTTP/2 connections that take new streams. */
   readonly links: H2Link[] = [];
+  /** Streams that one of them takes, as the far side said last. */
+  linkStreams: number = Number.POSITIVE_INFINITY;
   /** What meshed connections turned out to speak, by what the caller speaks. */
   readonly learned: Record<Lane, Lane | 'unknown'> = { h1: 'unknown', h2: 'unknown' };
   /** A dial that others may wait for. */
@@ -113,6 +115,7 @@ export class Endpoint {
   forgetConnections(): void {
     this.generation++;
     this.ticket = null;
+    this.linkStreams = Number.POSITIVE_INFINITY;
     this.learned.h1 = 'unknown';
     this.learned.h2 = 'unknown';
     this.closeIdle();

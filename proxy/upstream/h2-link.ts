@@ -86,6 +86,7 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
     this.connection = new H2Connection<H2Lease>('client', this, this.output, {
       limits: shared ? MESH_H2_LIMITS : UPSTREAM_H2_LIMITS,
       clock: io.clock,
+      firstStreams: endpoint.linkStreams,
     });
     this.lastReadAt = io.clock.now();
     this.openedAt = this.lastReadAt;
@@ -231,6 +232,7 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
   onRequestRefused(): void {}
 
   onSettings(): void {
+    this.endpoint.linkStreams = this.connection.peer.maxConcurrentStreams;
     for (const lease of this.early.splice(0)) lease.greet();
     this.host.onLinkRoom(this);
   }

@@ -326,7 +326,7 @@ describe('the end', () => {
     const client = greetedClient();
     for (let i = 0; i < 3; i++) client.connection.request(request('GET', '/'), 0, '', true);
     client.feed(frame(f.GOAWAY, 0, 0, uint32(1, f.NO_ERROR)));
-    expect(client.lines).toEqual(['reset 3 REFUSED_STREAM', 'reset 5 REFUSED_STREAM', 'goaway 1 NO_ERROR']);
+    expect(client.lines).toEqual(['goaway 1 NO_ERROR', 'reset 3 REFUSED_STREAM', 'reset 5 REFUSED_STREAM']);
     client.feed(headers(1, OK));
     expect(client.lines.slice(3)).toEqual(['response 1 200 [] length=0 ended', 'done']);
   });
