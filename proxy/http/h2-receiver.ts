@@ -26,6 +26,7 @@ import {
   WINDOW_UPDATE,
 } from './h2-frames.ts';
 import type { H2Limits } from './h2-limits.ts';
+import { METHOD } from './h2-names.ts';
 import { HeadReader } from './h2-read-heads.ts';
 import type { H2Sender } from './h2-sender.ts';
 import { H2Stream } from './h2-stream.ts';
@@ -127,11 +128,11 @@ export class H2Receiver<T> {
     } else if (this.sender.output.unsent > this.limits.unreadBytes) {
       connection.streamError(id, null, REFUSED_STREAM, UNREAD);
     } else if (decoder.tooLarge) {
-      this.refuseRequest(this.open(id, '', ends), TOO_LARGE);
+      this.refuseRequest(id, TOO_LARGE, ends);
     } else {
       const head = decoder.sound ? this.heads.request(decoder.names, decoder.values, decoder.count, ends) : BAD_VALUE;
       if (head instanceof RequestHead) this.passRequest(id, head, ends);
-      else if (answerable(head)) this.refuseRequest(this.open(id, '', ends), head);
+      else if (answerable(head)) this.refuseRequest(id, head, ends);
       else this.dropRequest(id, head);
     }
   }
@@ -150,8 +151,15 @@ export class H2Receiver<T> {
     this.events.onRequest(stream, head, ends);
   }
 
-  private refuseRequest(stream: H2Stream<T>, wrong: H2Fault): void {
-    this.events.onRequestRefused(stream, wrong.downstream, wrong.detail);
+  private refuseRequest(id: number, wrong: H2Fault, ends: boolean): void {
+    this.events.onRequestRefused(this.open(id, this.method(), ends), wrong.downstream, wrong.detail);
+  }
+
+  /** Of the request that was decoded last, as far as it was: the answer to HEAD has no content, a refusal included. */
+  private method(): string {
+    const { names, values, count } = this.decoder;
+    const at = names.findIndex(({ kind }, i) => i < count && kind === METHOD);
+    return at < 0 ? '' : (values[at] as string);
   }
 
   private dropRequest(id: number, wrong: H2Fault): void {
