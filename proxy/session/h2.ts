@@ -143,7 +143,8 @@ export class H2Session implements TransportOwner, Gathering, H2Events<H2Request>
   }
 
   onRequestRefused(stream: H2Stream<H2Request> | null, failure: Failure, detail: string): void {
-    this.room.story.refused(failure);
+    const { room, caller } = this;
+    room.story.refusedConnection(room.direction, failure, detail, caller.sourceAddress);
     if (stream === null) return;
     const { head, body } = refusal(failure, detail);
     const request = stream.user ?? new H2Request(stream);

@@ -116,7 +116,7 @@ export class Story {
     this.refusals.count(failure);
   }
 
-  /** A connection that never became a request: counted, and logged at a bounded rate. */
+  /** What never became an exchange, or a connection: counted, and logged at a bounded rate. */
   refusedConnection(direction: Direction, failure: Failure, detail: string, address: string): void {
     this.refused(failure);
     const second = Math.floor(this.clock.now() / 1000);
