@@ -280,6 +280,7 @@ class H2Request implements DownstreamStream {
       const { early } = this;
       this.early = null;
       for (const chunk of early ?? []) this.receive(chunk, 0, chunk.length);
+      if (this.stream.remoteEnded) this.exchange?.receiveTunnelEnd();
       return;
     }
     if (this.upgrades && head.status < 300) {
