@@ -101,6 +101,7 @@ export type FailureName =
   | 'upstreamBadCertificate'
   | 'upstreamWrongName'
   | 'clientCertificate'
+  | 'upstreamH2Error'
   | 'upstreamMalformed'
   | 'upstreamAmbiguous'
   | 'upstreamHeadTooLarge'
@@ -612,6 +613,15 @@ export const FAILURES: Readonly<Record<FailureName, Failure>> = {
     'proxy_configuration_error',
     'UF',
     'the files of TrafficPolicy tls.clientCertificate and privateKey cannot be used: do they exist, do they fit?',
+  ),
+  upstreamH2Error: row(
+    'upstream_h2_connection_error',
+    'upstream',
+    'unsent',
+    502,
+    'http_protocol_error',
+    'UPE',
+    'the endpoint broke HTTP/2, or asked more of a connection than its limits; GOAWAY told it why',
   ),
   upstreamMalformed: badAnswer('upstream_malformed', 'the answer breaks HTTP; the connection was closed'),
   upstreamAmbiguous: badAnswer('upstream_ambiguous_length', 'the answer leaves its body length in doubt'),

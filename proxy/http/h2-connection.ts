@@ -6,6 +6,7 @@
  * transport ended. Ends of its own are told by onConnectionError and onDone.
  */
 import { type Clock, systemClock } from '../../shared/clock.ts';
+import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { DRAIN_PING, FrameDispatch, OWNER_PING } from './h2-dispatch.ts';
 import type { H2Events } from './h2-events.ts';
 import type { H2Fault } from './h2-faults.ts';
@@ -167,9 +168,7 @@ export class H2Connection<T> {
 
   /** Ends at once: GOAWAY, every stream reset with CONNECTION_LOST, nothing more read. The owner flushes and closes. */
   close(code: number, detail: string): void {
-    if (this.ended) return;
-    frames.writeGoaway(this.output, this.streams.lastPeerId, code, detail);
-    this.end(detail);
+    this.closeFor(code, detail, null);
   }
 
   // ---- What streams ask for (H2Stream is the public face of these).
@@ -229,7 +228,7 @@ export class H2Connection<T> {
   /** A mistake that costs the peer its connection (section 5.4.1). Always false. */
   fail(code: number, detail: string): false {
     if (this.ended) return false;
-    this.close(code, detail);
+    this.closeFor(code, detail, this.role === 'server' ? FAILURES.h2ConnectionError : FAILURES.upstreamH2Error);
     this.events.onConnectionError(code, detail);
     return false;
   }
@@ -331,13 +330,19 @@ export class H2Connection<T> {
     this.events.onDone();
   }
 
-  private end(detail: string): void {
+  private closeFor(code: number, detail: string, failure: Failure | null): void {
+    if (this.ended) return;
+    frames.writeGoaway(this.output, this.streams.lastPeerId, code, detail);
+    this.end(detail, failure);
+  }
+
+  private end(detail: string, failure: Failure | null = null): void {
     this.going = 'ended';
     this.reader.stop();
     for (const stream of this.streams.all()) {
       if (stream.aborted) continue;
       this.drop(stream);
-      this.events.onReset(stream, frames.CONNECTION_LOST, null, detail);
+      this.events.onReset(stream, frames.CONNECTION_LOST, failure, detail);
     }
   }
 }

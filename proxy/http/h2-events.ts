@@ -25,7 +25,8 @@ export interface H2Events<T> {
   onEnd(stream: H2Stream<T>, trailers: Fields | null): void;
   /**
    * The stream was given up by anybody but its owner: by the peer's RST_STREAM, by us for the peer's mistake (`failure`
-   * names it), by a GOAWAY that excludes it (REFUSED_STREAM), by the end of the connection (CONNECTION_LOST).
+   * names it), by a GOAWAY that excludes it (REFUSED_STREAM), by the end of the connection (CONNECTION_LOST;
+   * `failure` again for the peer's mistake).
    */
   onReset(stream: H2Stream<T>, code: number, failure: Failure | null, detail: string): void;
   /** A stream whose sendData took less than offered may go on. */
