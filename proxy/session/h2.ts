@@ -7,7 +7,7 @@ import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { Backlog } from '../http/backlog.ts';
 import { H2Connection } from '../http/h2-connection.ts';
 import type { H2Events } from '../http/h2-events.ts';
-import { INTERNAL_ERROR, NO_ERROR } from '../http/h2-frames.ts';
+import { CANCEL, INTERNAL_ERROR, NO_ERROR } from '../http/h2-frames.ts';
 import { DEFAULT_H2_LIMITS, MESH_H2_LIMITS } from '../http/h2-limits.ts';
 import { H2Output } from '../http/h2-output.ts';
 import type { H2Stream } from '../http/h2-stream.ts';
@@ -20,7 +20,7 @@ import type { Gathering } from '../net/turns.ts';
 import type { Caller } from './caller.ts';
 import { Exchange } from './exchange.ts';
 import { Lingering } from './linger.ts';
-import { HEAD_TIMEOUT_MS, KEEP_ALIVE_MS, WRITE_STALL_MS } from './phases.ts';
+import { HEAD_TIMEOUT_MS, KEEP_ALIVE_MS, STREAM_IDLE_MS, WRITE_STALL_MS } from './phases.ts';
 import { refusal } from './reply.ts';
 import type { Room } from './room.ts';
 
@@ -219,7 +219,17 @@ export class H2Session implements TransportOwner, Gathering, H2Events<H2Request>
       this.connection.shutdown();
       this.finish();
     } else {
+      this.giveUpStalled(now);
       this.room.io.deadlines.set(this.check, CHECK_MS);
+    }
+  }
+
+  private giveUpStalled(now: number): void {
+    if (this.connection.size === 0) return;
+    for (const { user } of this.connection.open) {
+      if (user?.stalled(now) !== true) continue;
+      this.room.story.refused(FAILURES.writeStalled);
+      user.abort(CANCEL);
     }
   }
 }
@@ -236,6 +246,8 @@ class H2Request implements DownstreamStream {
   private rest: Backlog | null = null;
   private tunnel = false;
   private ending = false;
+  /** Monotonic time since which nothing was taken of an answer that is complete; 0: not so when last looked at. */
+  private stalledSince = 0;
   private trailers: Fields | null = null;
   private paused = false;
   /** Bytes received while paused: the caller may send as many again once the pause ends. */
@@ -315,10 +327,17 @@ class H2Request implements DownstreamStream {
     if (this.rest === null || this.rest.empty) this.finish();
   }
 
-  abort(): void {
+  abort(code: number = INTERNAL_ERROR): void {
     this.exchange = null;
     this.rest = null;
-    this.stream.reset(INTERNAL_ERROR);
+    this.stream.reset(code);
+  }
+
+  /** The answer waits for nobody but a caller that takes nothing of it. */
+  stalled(now: number): boolean {
+    if (!this.ending || this.rest === null || this.rest.empty) return false;
+    if (this.stalledSince === 0) this.stalledSince = now;
+    return now - this.stalledSince >= STREAM_IDLE_MS;
   }
 
   pauseRequest(): void {
@@ -336,6 +355,7 @@ class H2Request implements DownstreamStream {
   /** A window has opened. */
   sendRest(): void {
     const { rest, stream } = this;
+    this.stalledSince = 0;
     if (rest === null || rest.empty || !rest.drainTo(stream)) return;
     if (this.ending) this.finish();
     else this.exchange?.downstreamWritable();

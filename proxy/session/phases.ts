@@ -4,7 +4,7 @@
 export const HEAD_TIMEOUT_MS = 10_000;
 /** Between two reads of a request body (nginx's client_body_timeout). */
 export const BODY_IDLE_MS = 60_000;
-/** Neither side moves a byte of an exchange (Envoy's stream_idle_timeout). */
+/** Neither side moves a byte of an exchange, or of what is left of its answer (Envoy's stream_idle_timeout). */
 export const STREAM_IDLE_MS = 300_000;
 /** The caller takes no byte of an answer that waits for it (nginx's send_timeout). */
 export const WRITE_STALL_MS = 60_000;
