@@ -35,11 +35,16 @@ export class Backlog {
   drainTo(taker: Taker): boolean {
     this.start += taker.sendData(this.memory, this.start, this.end, false);
     if (this.start < this.end) return false;
+    this.drop();
+    return true;
+  }
+
+  /** What waits interests nobody any more. */
+  drop(): void {
     giveBack(this.memory);
     this.memory = NO_BYTES;
     this.start = 0;
     this.end = 0;
-    return true;
   }
 
   private makeRoom(count: number): void {

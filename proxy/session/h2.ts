@@ -277,6 +277,7 @@ class H2Request implements DownstreamStream {
   gone(failure: Failure, detail: string): void {
     const { exchange } = this;
     this.exchange = null;
+    this.rest?.drop();
     this.rest = null;
     exchange?.abandon(failure, detail);
   }
@@ -329,6 +330,7 @@ class H2Request implements DownstreamStream {
 
   abort(code: number = INTERNAL_ERROR): void {
     this.exchange = null;
+    this.rest?.drop();
     this.rest = null;
     this.stream.reset(code);
   }

@@ -89,6 +89,7 @@ export class H2Lease implements UpstreamStream {
 
   cancel(): void {
     this.listener = null;
+    this.rest?.drop();
     this.rest = null;
     if (this.stream !== null) {
       this.stream.reset(CANCEL);
@@ -129,6 +130,7 @@ export class H2Lease implements UpstreamStream {
   complete(trailers: Fields | null): void {
     const { listener, stream, link } = this;
     this.listener = null;
+    this.rest?.drop();
     this.rest = null;
     // The whole answer is here: what is left of the request interests nobody, and what the caller has not taken yet must
     // not be missing in the connection's window, which all callers share.
@@ -142,6 +144,7 @@ export class H2Lease implements UpstreamStream {
     const { listener, link } = this;
     this.listener = null;
     this.stream = null;
+    this.rest?.drop();
     this.rest = null;
     this.giveBack();
     link.settled();
