@@ -223,10 +223,8 @@ export class Control {
       trust: () => this.certificate.trust,
     });
     return new HealthChecks(this.clock, systemRandom(), probe, {
-      onChange: (change, unhealthy) => {
-        this.threads.useHealth(unhealthy);
-        this.logger[change.healthy ? 'info' : 'warn']({ ...change }, 'health check');
-      },
+      onChange: (change) => this.logger[change.healthy ? 'info' : 'warn']({ ...change }, 'health check'),
+      onUnhealthy: (unhealthy) => this.threads.useHealth(unhealthy),
     });
   }
 

@@ -29,8 +29,10 @@ export interface HealthChange {
 export type UnhealthyEndpoints = Readonly<Record<string, readonly string[]>>;
 
 export interface HealthEvents {
-  /** What changed, and all that is unhealthy now. */
-  onChange(change: HealthChange, unhealthy: UnhealthyEndpoints): void;
+  /** A check has changed what is thought of an endpoint. */
+  onChange(change: HealthChange): void;
+  /** All that is unhealthy now, at each change: also one by policy, which takes an endpoint that failed its checks away. */
+  onUnhealthy(unhealthy: UnhealthyEndpoints): void;
 }
 
 export class HealthChecks {
@@ -65,11 +67,14 @@ export class HealthChecks {
         const id = `${cluster.key} ${endpointKey(endpoint)}`;
         const known = this.watched.get(id);
         next.set(id, known ?? this.watch(cluster, endpoint, cluster.activeCheck));
-        known?.update(cluster, endpoint, cluster.activeCheck);
+        if (known !== undefined) this.renew(known, cluster, endpoint, cluster.activeCheck);
       }
     }
-    for (const [id, watch] of this.watched) if (!next.has(id)) watch.close();
+    const forgotten = [...this.watched].filter(([id]) => !next.has(id)).map(([, watch]) => watch);
+    for (const watch of forgotten) watch.close();
     this.watched = next;
+    // Who comes back under the same address is another one, and nobody would say that it is well.
+    if (forgotten.some(({ healthy }) => !healthy)) this.events.onUnhealthy(this.unhealthy);
   }
 
   close(): void {
@@ -83,11 +88,21 @@ export class HealthChecks {
     return watch;
   }
 
+  /** A new interval counts from now on; a check that is being made is the first of it. */
+  private renew(watch: Watch, cluster: ClusterSpec, endpoint: EndpointSpec, check: ActiveCheckSpec): void {
+    const waits = watch.timer !== null && watch.check.intervalMs !== check.intervalMs;
+    watch.update(cluster, endpoint, check);
+    if (!waits) return;
+    watch.timer?.cancel();
+    this.schedule(watch, this.random.float() * check.intervalMs);
+  }
+
   private schedule(watch: Watch, ms: number): void {
     watch.timer = this.clock.after(ms, () => void this.ask(watch));
   }
 
   private async ask(watch: Watch): Promise<void> {
+    watch.timer = null;
     const problem = await this.probe(watch.cluster, watch.endpoint, watch.check);
     if (watch.closed) return;
     const changed = watch.take(problem);
@@ -95,8 +110,9 @@ export class HealthChecks {
     this.schedule(watch, intervalMs * (1 - JITTER + 2 * JITTER * this.random.float()));
     if (!changed) return;
     const { cluster, key, healthy, inRow } = watch;
-    const change = { cluster: cluster.key, endpoint: key, healthy, inRow, detail: problem ?? '' };
-    this.events.onChange(change, this.unhealthy);
+    // First, so that who reads of it can count on it.
+    this.events.onUnhealthy(this.unhealthy);
+    this.events.onChange({ cluster: cluster.key, endpoint: key, healthy, inRow, detail: problem ?? '' });
   }
 }
 
@@ -110,6 +126,7 @@ class Watch {
   /** Checks in a row that said the same. */
   inRow = 0;
   closed = false;
+  /** To the next check; null while one is being made. */
   timer: Timer | null = null;
   private lastWell = true;
 
