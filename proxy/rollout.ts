@@ -24,6 +24,8 @@ export class Rollout {
   private inForce: Snapshot | null = null;
   private next: Snapshot | null = null;
   private applying = false;
+  /** Since what is on its way was begun. */
+  private haveAddressesChanged = false;
 
   constructor(
     applyTo: (snapshot: Snapshot) => Promise<Applied>,
@@ -41,16 +43,20 @@ export class Rollout {
     this.next = snapshot;
     if (this.applying) return;
     this.applying = true;
-    while (this.next !== null) {
-      const compiled: Snapshot = this.next;
-      this.next = null;
-      await this.bring(compiled);
-    }
+    for (let compiled = this.takeNext(); compiled !== null; compiled = this.takeNext()) await this.bring(compiled);
     this.applying = false;
   }
 
   close(): void {
     this.names.close();
+  }
+
+  /** What waits, else what came into force with addresses that have changed on its way; null: nothing is to be done. */
+  private takeNext(): Snapshot | null {
+    const next = this.next ?? (this.haveAddressesChanged ? this.inForce : null);
+    this.next = null;
+    this.haveAddressesChanged = false;
+    return next;
   }
 
   private async bring(compiled: Snapshot): Promise<void> {
@@ -66,9 +72,10 @@ export class Rollout {
     this.events.onApplied(snapshot, isNew, longestTurnMs);
   }
 
-  /** What waits will have them anyway. */
+  /** What is on its way may be newer than what is in force: only when it has come is it known to whom they belong. */
   private addressesChanged(): void {
-    if (this.inForce !== null && this.next === null) void this.apply(this.inForce);
+    if (this.applying) this.haveAddressesChanged = true;
+    else if (this.inForce !== null) void this.apply(this.inForce);
   }
 }
 

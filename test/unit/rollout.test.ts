@@ -106,3 +106,38 @@ test('policy that comes with known names has their addresses from the start', as
   expect(last?.endpoints).toEqual([expect.objectContaining({ address: '10.0.0.1', port: 5432, resolved: true })]);
   expect(fixture.begun).toHaveLength(3);
 });
+
+test('addresses that change while a newer policy is on its way do not bring the older one back', async () => {
+  const fixture = new Fixture();
+  const newer = EXTERNAL + service('more', '{clusterIP: 10.9.9.9, ports: [{port: 80}]}');
+  const [a, b] = [snapshotOf(EXTERNAL), snapshotOf(newer)];
+  fixture.says = [{ address: '10.0.0.1', ttlSeconds: 30 }];
+  void fixture.rollout.apply(a);
+  await fixture.done();
+  await fixture.done();
+  void fixture.rollout.apply(b);
+  fixture.says = [{ address: '10.0.0.2', ttlSeconds: 30 }];
+  fixture.clock.advance(30_000);
+  await new Promise((resolve) => setImmediate(resolve));
+  await fixture.done();
+  await fixture.done();
+  expect(fixture.log).toEqual([`new ${short(a)}`, `addresses ${short(a)}`, `new ${short(b)}`, `addresses ${short(b)}`]);
+  const last = fixture.begun.at(-1)?.clusters.find(({ service: name }) => name === 'db');
+  expect(last?.endpoints).toMatchObject([{ address: '10.0.0.2' }]);
+});
+
+test('addresses that change while a policy is on its way that no thread can use are those of the one that stays', async () => {
+  const fixture = new Fixture();
+  const [a, b] = [snapshotOf(EXTERNAL), policy('b')];
+  fixture.says = [{ address: '10.0.0.1', ttlSeconds: 30 }];
+  void fixture.rollout.apply(a);
+  await fixture.done();
+  await fixture.done();
+  void fixture.rollout.apply(b);
+  fixture.says = [{ address: '10.0.0.2', ttlSeconds: 30 }];
+  fixture.clock.advance(30_000);
+  await new Promise((resolve) => setImmediate(resolve));
+  await fixture.done('no policy kind is named X');
+  await fixture.done();
+  expect(fixture.log.slice(2)).toEqual([`refused ${short(b)}: no policy kind is named X`, `addresses ${short(a)}`]);
+});
