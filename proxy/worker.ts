@@ -33,7 +33,7 @@ import { inbound, meshPeers, outbound } from './stack.ts';
 import { openAccessLog } from './telemetry/access-log.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { samplerOf } from './telemetry/sampling.ts';
-import { clusterGauges, concurrencyGauges, registerDataGauges } from './telemetry/weft-series.ts';
+import { registerDataGauges, sampleBreaker, sampleConcurrency } from './telemetry/weft-series.ts';
 import type { Cluster } from './upstream/cluster.ts';
 import { Clusters } from './upstream/clusters.ts';
 
@@ -261,11 +261,11 @@ function turnAway(room: Room, socket: Socket, failure: Failure, detail: string):
   socket.destroy();
 }
 
-/** Only those that policy gave a breaker or an adaptive limit: labels must not grow with destinations. */
+/** Only those that policy gives a breaker or an adaptive limit now: labels must not grow with destinations, nor with time. */
 function noteClusters(metrics: Metrics, clusters: Clusters): void {
   for (const cluster of clusters.declared()) {
-    if (cluster.breaker !== null) clusterGauges(metrics, cluster.key, () => cluster.breaker);
-    if (cluster.concurrency !== null) concurrencyGauges(metrics, cluster.key, () => cluster.concurrency);
+    if (cluster.breaker !== null) sampleBreaker(metrics, cluster.key, cluster.breaker);
+    if (cluster.concurrency !== null) sampleConcurrency(metrics, cluster.key, cluster.concurrency);
   }
 }
 

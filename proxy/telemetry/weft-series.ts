@@ -118,30 +118,33 @@ export function registerDataGauges(metrics: Metrics, state: DataState): void {
   metrics.gauge('weft_active_requests', 'Requests that are not finished.', {}, () => state.activeRequests());
 }
 
-/** A Service port's adaptive limit; data threads' values add up to that of the sidecar. */
-export function concurrencyGauges(
+/** A Service port's adaptive limit, for the next report; data threads' values add up to that of the sidecar. */
+export function sampleConcurrency(
   metrics: Metrics,
   cluster: string,
-  limit: () => { readonly limit: number; readonly refused: number } | null,
+  { limit, refused }: { readonly limit: number; readonly refused: number },
 ): void {
   const help = 'Requests at a time that the adaptive limit of this Service port admits now.';
-  metrics.gauge('weft_concurrency_limit', help, { cluster }, () => limit()?.limit ?? 0);
-  const refused = 'Requests that the adaptive limit has turned away.';
-  metrics.gauge('weft_concurrency_refused', refused, { cluster }, () => limit()?.refused ?? 0);
+  metrics.sample('weft_concurrency_limit', help, { cluster }, limit);
+  const refusedHelp = 'Requests that the adaptive limit has turned away.';
+  metrics.sample('weft_concurrency_refused', refusedHelp, { cluster }, refused);
 }
 
 const BREAKER_STATES = ['admitting', 'ejected', 'probing'] as const;
 
-/** How many data threads have their breaker of a Service port in each state, and what those breakers turned away. */
-export function clusterGauges(
+/**
+ * How many data threads have their breaker of a Service port in each state, and what those breakers turned away, for the
+ * next report.
+ */
+export function sampleBreaker(
   metrics: Metrics,
   cluster: string,
-  breaker: () => { readonly state: string; readonly refused: number } | null,
+  breaker: { readonly state: string; readonly refused: number },
 ): void {
   for (const state of BREAKER_STATES) {
     const help = 'Data threads whose circuit breaker of this Service port is in this state.';
-    metrics.gauge('weft_breaker_state', help, { cluster, state }, () => (breaker()?.state === state ? 1 : 0));
+    metrics.sample('weft_breaker_state', help, { cluster, state }, breaker.state === state ? 1 : 0);
   }
   const help = 'Requests that the circuit breaker in force has turned away.';
-  metrics.gauge('weft_breaker_refused', help, { cluster }, () => breaker()?.refused ?? 0);
+  metrics.sample('weft_breaker_refused', help, { cluster }, breaker.refused);
 }

@@ -65,3 +65,19 @@ test('what counts as an error is for policy to say', async () => {
   for (let i = 0; i < 8; i++) expect((await ask(weft.ports.outbound, get('b2'))).status).toBe(429);
   expect(wordOf(await ask(weft.ports.outbound, get('b2')))).toBe('breaker_open');
 });
+
+test('a breaker that policy takes away, or whose Service is gone, has no series any more', async () => {
+  const kept = plain({ name: 'b5', endpoints: [app.port] });
+  const errorRate = { threshold: 50, minimumRequests: 4, openTime: '1h' };
+  const states = async (name: string): Promise<number> =>
+    (await weft.metrics()).split('\n').filter((line) => line.includes(`cluster="default/${name}:80"`)).length;
+  await mesh.apply(weft, 'caller', [
+    ...kept,
+    policy('b5', errorRate),
+    ...plain({ name: 'b6', endpoints: [app.port] }),
+    policy('b6', errorRate),
+  ]);
+  expect([await states('b5'), await states('b6')]).toEqual([4, 4]);
+  await mesh.apply(weft, 'caller', kept);
+  expect([await states('b5'), await states('b6')]).toEqual([0, 0]);
+});

@@ -12,13 +12,13 @@ import { Metrics } from '../../proxy/telemetry/metrics.ts';
 import { ThreadReports } from '../../proxy/telemetry/prometheus.ts';
 import {
   certificateRotations,
-  clusterGauges,
-  concurrencyGauges,
   policyReloads,
   Refusals,
   registerControlGauges,
   registerDataGauges,
   retries,
+  sampleBreaker,
+  sampleConcurrency,
   threadRestarts,
 } from '../../proxy/telemetry/weft-series.ts';
 import { ManualClock } from '../../shared/clock.ts';
@@ -96,8 +96,8 @@ test('the table of metrics has every family that a sidecar can show, with its ty
     logWritesDropped: none,
   });
   registerDataGauges(metrics, { downstreamConnections: none, upstreamConnections: none, activeRequests: none });
-  concurrencyGauges(metrics, 'x', () => null);
-  clusterGauges(metrics, 'x', () => null);
+  sampleConcurrency(metrics, 'x', { limit: 0, refused: 0 });
+  sampleBreaker(metrics, 'x', { state: 'admitting', refused: 0 });
   const shown = [...parseExposition(new ThreadReports().text(metrics.report()))].map(([name, { type, samples }]) => {
     const labels = name.startsWith('istio_') ? "Istio's" : [...(samples[0]?.labels.keys() ?? [])].sort().join(', ');
     return [name, type, labels === '' ? '–' : labels];
