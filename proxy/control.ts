@@ -209,6 +209,7 @@ export class Control {
       onSpans: (spans) => this.spanExport?.add(spans),
       onLog: (lines, written) => this.stdout.write(lines, written),
       onNotice: (level, message, fields) => logger[level](fields, message),
+      onReport: ({ thread, metrics }) => this.reports.update(thread, metrics),
       onDeath: (thread, reason, error) => {
         threadRestarts(this.metrics, reason).inc();
         this.reports.retire(thread);
@@ -316,7 +317,7 @@ export class Control {
       explain: (question) => explainInForce(this.snapshot, question, this.certificate.identity?.spiffeId, this.isOwn),
       certs: () => (this.certificate.identity === null ? [] : [this.certificate.identity]),
       metricsText: async () => {
-        for (const { thread, metrics } of await this.threads.report()) this.reports.update(thread, metrics);
+        await this.threads.report();
         return this.reports.text(this.metrics.report());
       },
       setLogLevel: (level) => {

@@ -26,6 +26,8 @@ export interface ThreadNews {
   /** `written` is called when nobody needs the lines any more. */
   onLog(lines: Uint8Array<ArrayBuffer>, written: () => void): void;
   onNotice(level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, unknown>>): void;
+  /** Of a thread that lives, in the order in which it counted; also what comes too late for who asked. */
+  onReport(report: ThreadReport): void;
 }
 
 /** A snapshot on its way to the threads; numbers count up from 1. */
@@ -139,7 +141,9 @@ export class DataThread {
       (answer) => {
         if (answer.type !== 'report' || answer.id !== id) return false;
         timer.cancel();
-        resolve({ thread: this.number, metrics: answer.metrics, clusters: answer.clusters });
+        const report = { thread: this.number, metrics: answer.metrics, clusters: answer.clusters };
+        this.events.onReport(report);
+        resolve(report);
         return true;
       },
       () => resolve(null),

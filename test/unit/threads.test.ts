@@ -1,0 +1,80 @@
+/** Data threads that do what a test says, under the control thread's own keeping of them. */
+import { afterEach, expect, test } from 'vitest';
+import type { DataSettings } from '../../proxy/messages.ts';
+import { DataThreads, type ThreadBindings } from '../../proxy/threads.ts';
+import { ManualClock } from '../../shared/clock.ts';
+
+/** Of a program that hears `message` and can `post`; `thread` is its number. */
+function program(body: string): URL {
+  const text = `import { parentPort, workerData } from 'node:worker_threads';
+    const { thread } = workerData;
+    const post = (message) => parentPort.postMessage(message);
+    parentPort.on('message', (message) => {
+      if (message.type === 'stop') process.exit();
+      ${body}
+    });
+    post({ type: 'up' });`;
+  return new URL(`data:text/javascript,${encodeURIComponent(text)}`);
+}
+
+const started: DataThreads[] = [];
+afterEach(() => Promise.all(started.splice(0).map((threads) => threads.stop())));
+
+class Stage {
+  readonly clock = new ManualClock();
+  /** What the control thread hears, in order. */
+  readonly heard: string[] = [];
+  readonly threads: DataThreads;
+  private readonly waiting = new Map<string, () => void>();
+
+  constructor(entry: URL, count: number, bindings: readonly ThreadBindings[] = []) {
+    const settings = { threads: count } as DataSettings;
+    this.threads = new DataThreads(entry, settings, bindings, this.clock, {
+      onSpans: () => {},
+      onLog: () => {},
+      onNotice: (level, message, { error }) => this.hear(`${level}: ${message}: ${String(error)}`),
+      onReport: ({ thread }) => this.hear(`report of ${thread}`),
+      onDeath: (thread) => this.hear(`death of ${thread}`),
+    });
+    this.threads.start();
+    started.push(this.threads);
+  }
+
+  /** Resolves when this has been heard. */
+  async until(what: string): Promise<void> {
+    if (this.heard.includes(what)) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.waiting.set(what, resolve);
+    await promise;
+  }
+
+  private hear(what: string): void {
+    this.heard.push(what);
+    this.waiting.get(what)?.();
+  }
+}
+
+const REPORT = '{ type: "report", id: message.id, metrics: null, clusters: [] }';
+
+test('a report is heard before the death of its thread, whatever the other threads take for theirs', async () => {
+  const entry = program(
+    `if (message.type === 'report' && thread === 0) { post(${REPORT}); setImmediate(process.exit); }`,
+  );
+  const stage = new Stage(entry, 2);
+  const reports = stage.threads.report();
+  await stage.until('death of 0');
+  stage.clock.advance(1_000);
+  expect((await reports).map(({ thread }) => thread)).toEqual([0]);
+  expect(stage.heard).toEqual(['report of 0', 'death of 0']);
+});
+
+test('a report that comes too late for one scrape is heard all the same', async () => {
+  const entry = program(`if (message.type === 'report') globalThis.late = ${REPORT};
+    if (message.type === 'health') { post(globalThis.late); }`);
+  const stage = new Stage(entry, 1);
+  const reports = stage.threads.report();
+  stage.clock.advance(1_000);
+  expect(await reports).toEqual([]);
+  stage.threads.useHealth({});
+  await stage.until('report of 0');
+});
