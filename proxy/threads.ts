@@ -5,6 +5,7 @@
  * one thread cannot use is used by none. A thread that dies is replaced at once; its listening sockets stay open here
  * meanwhile, so new connections wait in the kernel instead of being refused.
  */
+import { closeSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import type { Identity } from '../certs/identity.ts';
 import { formatHostPort } from '../shared/address.ts';
@@ -26,6 +27,8 @@ const COLLECT_ALONE = '--no-parallel-scavenge';
 const INFANT_MS = 1_000;
 const RESTART_STEP_MS = 100;
 const MAX_RESTART_MS = 5_000;
+/** A thread that could not be brought to where the others are is brought there again after this. */
+const BRING_AGAIN_MS = 1_000;
 
 export interface ThreadEvents extends ThreadNews {
   /** A thread has died and is being replaced. */
@@ -105,12 +108,12 @@ export class DataThreads {
     });
   }
 
-  /** From now on, and in replacements too. Resolves when every thread listens. */
+  /** From now on, and in replacements too. Resolves when every thread listens that can. */
   listen(): Promise<void> {
     return this.inTurn(async () => {
       if (this.listening) return;
       this.listening = true;
-      await Promise.all(this.threads.map((thread) => thread.listen(this.handles(thread.number))));
+      await Promise.all(this.threads.map((thread) => this.bringListeners(thread)));
     });
   }
 
@@ -154,20 +157,43 @@ export class DataThreads {
     this.threads[number] = thread;
   }
 
-  /** Brings a new thread to where the others are. */
+  /** Brings a new thread to where the others are; again a little later where that fails (out of descriptors, say). */
   private async bring(thread: DataThread): Promise<void> {
     if (this.identity !== null) thread.post(this.identity);
-    const { generation } = this;
-    if (generation !== null && thread.generation !== generation.number) {
-      const { error } = await thread.link(generation);
-      if (error !== null) {
-        this.events.onNotice('error', 'a new data thread cannot use the policy in force', { error });
-        return;
-      }
-      await thread.swap(generation.number);
+    const problem = await this.bringPolicy(thread);
+    if (problem !== null) {
+      this.bringLater(thread, 'a new data thread cannot use the policy in force', problem);
+      return;
     }
     if (this.health !== null) thread.post(this.health);
-    if (this.listening) await thread.listen(this.handles(thread.number));
+    if (this.listening) await this.bringListeners(thread);
+  }
+
+  /** Why it has not the policy in force; null if it has. */
+  private async bringPolicy(thread: DataThread): Promise<string | null> {
+    const { generation } = this;
+    if (generation === null || thread.generation === generation.number) return null;
+    const { error } = await thread.link(generation);
+    if (error === null) await thread.swap(generation.number);
+    return error;
+  }
+
+  private async bringListeners(thread: DataThread): Promise<void> {
+    let handles: ListenerHandle[];
+    try {
+      handles = this.handles(thread.number);
+    } catch (error) {
+      this.bringLater(thread, 'a data thread cannot listen yet', String(error));
+      return;
+    }
+    await thread.listen(handles);
+  }
+
+  private bringLater(thread: DataThread, message: string, error: string): void {
+    this.events.onNotice('error', message, { thread: thread.number, error });
+    this.clock.after(BRING_AGAIN_MS, () => {
+      if (thread.alive && !this.stopping) void this.inTurn(() => this.bring(thread));
+    });
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -176,12 +202,20 @@ export class DataThreads {
     return done;
   }
 
+  /** All of them or none: throws where the kernel has no descriptors left. */
   private handles(number: number): ListenerHandle[] {
-    return this.bindings.flatMap(({ direction, bindings }) => {
-      const binding = bindings[number];
-      if (binding === undefined) return [];
-      const address = formatHostPort(binding.host, binding.port);
-      return binding.duplicate().map((fd) => ({ direction, address, fd }));
-    });
+    const handles: ListenerHandle[] = [];
+    try {
+      for (const { direction, bindings } of this.bindings) {
+        const binding = bindings[number];
+        if (binding === undefined) continue;
+        const address = formatHostPort(binding.host, binding.port);
+        handles.push(...binding.duplicate().map((fd) => ({ direction, address, fd })));
+      }
+    } catch (error) {
+      for (const { fd } of handles) closeSync(fd);
+      throw error;
+    }
+    return handles;
   }
 }

@@ -6,6 +6,7 @@
  * until a data thread listens on its duplicate, connections are refused. The originals stay open here, so that a data
  * thread that dies leaves nobody refused while it is replaced.
  */
+import { closeSync } from 'node:fs';
 import { BoundSocket } from 'node:net';
 import koffi from 'koffi';
 import { formatHostPort } from '../../shared/address.ts';
@@ -21,7 +22,7 @@ export interface Binding {
   /** As bound: with the port chosen by the kernel if 0 was asked for. */
   readonly host: string;
   readonly port: number;
-  /** New descriptors of the same sockets, for one data thread; the caller owns them. */
+  /** New descriptors of the same sockets, for one data thread; the caller owns them. Throws where there are not enough. */
   duplicate(): number[];
   close(): void;
 }
@@ -39,7 +40,16 @@ function bindThread(host: string, port: number): Binding {
   return {
     host,
     port,
-    duplicate: () => sockets.map((socket) => duplicateFd(socket.fd(), formatHostPort(host, port))),
+    duplicate: () => {
+      const copies: number[] = [];
+      try {
+        for (const socket of sockets) copies.push(duplicateFd(socket.fd(), formatHostPort(host, port)));
+      } catch (error) {
+        for (const copy of copies) closeSync(copy);
+        throw error;
+      }
+      return copies;
+    },
     close: () => {
       for (const socket of sockets) socket.close();
     },

@@ -3,6 +3,7 @@ import { afterEach, expect, test } from 'vitest';
 import type { DataSettings } from '../../proxy/messages.ts';
 import { DataThreads, type ThreadBindings } from '../../proxy/threads.ts';
 import { ManualClock } from '../../shared/clock.ts';
+import { service, snapshotOf } from '../support/policy-documents.ts';
 
 /** Of a program that hears `message` and can `post`; `thread` is its number. */
 function program(body: string): URL {
@@ -77,4 +78,29 @@ test('a report that comes too late for one scrape is heard all the same', async 
   expect(await reports).toEqual([]);
   stage.threads.useHealth({});
   await stage.until('report of 0');
+});
+
+test('a thread for whose listeners no descriptor is left listens when there are some, and policy is not held up', async () => {
+  const entry = program(`if (message.type === 'listen') post({ type: 'listening' });
+    if (message.type === 'snapshot') post({ type: 'linked', generation: message.generation, error: null, longestTurnMs: 0 });
+    if (message.type === 'swap') post({ type: 'swapped', generation: message.generation, longestTurnMs: 0 });
+    if (message.type === 'drain') process.exit();`);
+  let left = 1;
+  const duplicate = (): number[] => {
+    if (left-- > 0) return [];
+    throw new Error('out of file descriptors?');
+  };
+  const binding = { host: '127.0.0.1', port: 1, duplicate, close: () => {} };
+  const stage = new Stage(entry, 1, [{ direction: 'inbound', bindings: [binding] }]);
+  await stage.threads.listen();
+  void stage.threads.drain();
+  await stage.until('death of 0');
+  stage.clock.advance(100);
+  await stage.until('error: a data thread cannot listen yet: Error: out of file descriptors?');
+  const applied = await stage.threads.apply(snapshotOf(service('a')));
+  expect(applied.error).toBe(null);
+  left = 1;
+  stage.clock.advance(1_000);
+  await stage.threads.apply(snapshotOf(service('b')));
+  expect(left).toBe(0);
 });
