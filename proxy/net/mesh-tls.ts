@@ -73,7 +73,6 @@ export class MeshTls {
       sessionIdContext: identity.bundleHash.slice(0, SESSION_CONTEXT_CHARS),
       sessionTimeout: SESSION_TIMEOUT_S,
       handshakeTimeout: handshakeTimeoutMs,
-      allowHalfOpen: true,
       noDelay: true,
     });
     this.server.on('tlsClientError', (error, socket) => {
@@ -89,6 +88,7 @@ export class MeshTls {
     this.server.on('secureConnection', (socket) => {
       const judged = judge(socket, identity.bundleHash, trust(), 'client');
       if (judged.ok) {
+        socket.allowHalfOpen = true;
         accepts.onPeer(socket, judged.value, this.arrivals.get(rawOf(socket)) as Arrival);
         return;
       }
@@ -102,6 +102,8 @@ export class MeshTls {
   /** Takes over an accepted socket whose first bytes were put back with `unshift`. */
   handshake(socket: Socket, arrival: Arrival): void {
     this.arrivals.set(socket, arrival);
+    // Whoever ends it before the handshake has: TLS's own socket takes this over, and would wait for the time to be up.
+    socket.allowHalfOpen = false;
     this.server.emit('connection', socket);
   }
 }

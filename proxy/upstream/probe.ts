@@ -25,7 +25,8 @@ const MAX_ANSWER_BYTES = 65_536;
 const MESH_ALPN = 'istio';
 const HTTP_ALPN = ['istio-http/1.1', 'http/1.1'];
 const GRPC_ALPN = ['h2'];
-const TCP_ALPN = ['istio'];
+/** Who selects HTTP for a connection without a request has nothing to serve and nothing to log; `istio` would be a tunnel. */
+const TCP_ALPN = ['istio-http/1.1', 'istio'];
 const GRPC_PATH = '/grpc.health.v1.Health/Check';
 /** `HealthCheckResponse.status` (field 1, varint) SERVING, in its gRPC frame. */
 const SERVING = '00000000020801';
@@ -44,7 +45,8 @@ export function makeProbe(own: ProbeIdentity): Probe {
     try {
       if (check.type === 'HTTP') return await probeHttp(dialer, cluster, endpoint, check, deadline);
       if (check.type === 'GRPC') return await probeGrpc(dialer, cluster, endpoint, check, deadline);
-      (await dialer.dial(cluster, endpoint, TCP_ALPN, deadline)).destroy();
+      // Not before the other side has all of the handshake.
+      (await dialer.dial(cluster, endpoint, TCP_ALPN, deadline)).destroySoon();
       return null;
     } catch (error) {
       if (deadline.aborted) return `no answer within ${check.timeoutMs} ms`;

@@ -2,10 +2,11 @@ import { createServer } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startBackend, status, text } from '../support/backend.ts';
+import { eventually } from '../support/eventually.ts';
 import { trafficPolicy } from '../support/policy.ts';
-import { freePort } from '../support/ports.ts';
+import { freePort, freePorts } from '../support/ports.ts';
 import type { Weft } from '../support/weft.ts';
-import { ask, get, logLine, meshed, plain, TinyMesh, wordOf } from './mesh.ts';
+import { ask, get, logLine, logLines, meshed, plain, TinyMesh, wordOf } from './mesh.ts';
 
 const mesh = new TinyMesh();
 let weft: Weft;
@@ -74,6 +75,31 @@ test('a TCP check asks whether anybody listens', async () => {
   await said('h3', true);
   expect((await ask(weft.ports.outbound, get('h3'))).status).toBe(200);
   expect(app.connections).toBeGreaterThan(1);
+});
+
+test('TCP checks of a meshed endpoint leave no line in its log and no connection behind', async () => {
+  const port = await freePort();
+  await mesh.apply(weft, 'caller', [...meshed({ name: 'h5', endpoints: [port] }), checked('h5', { type: 'TCP' })]);
+  await said('h5', false);
+  const app = mesh.own(await startBackend(text('well')));
+  const [admin = 0, metrics = 0, ready = 0, outbound = 0] = await freePorts(4);
+  const peer = await mesh.start({
+    account: 'checked',
+    app: app.port,
+    flags: ['--access-log', 'json'],
+    ports: { inbound: port, outbound, admin, metrics, ready },
+  });
+  await said('h5', true);
+  const checks = async (): Promise<number> => peer.metric('weft_downstream_connections');
+  // Ten seconds' worth of them, if each stayed for the time that a handshake may take.
+  await eventually('the checks of a while have come and gone', async () => {
+    if ((await ask(weft.ports.outbound, get('h5'))).status !== 200) return undefined;
+    return app.requests.length > 50 || undefined;
+  });
+  expect(await checks()).toBeLessThan(8);
+  expect(logLines(peer).filter(({ msg }) => msg === 'connection refused')).toEqual([]);
+  expect(logLines(peer).filter((line) => line['protocol'] === 'TCP')).toEqual([]);
+  expect(await peer.metric('istio_tcp_connections_opened_total')).toBe(0);
 });
 
 test('a gRPC check believes SERVING and nothing else', async () => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
-import { type ConnectionOptions, createServer } from 'node:tls';
+import { duplexPair } from 'node:stream';
+import { type ConnectionOptions, connect as connectTls, createServer } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Identity } from '../../certs/identity.ts';
 import { FAILURES, type FailureName } from '../../shared/errors.ts';
@@ -96,6 +97,20 @@ test('callers that reset in the middle of a handshake harm nobody', async () => 
   using client = await openTlsClient(callee.ports.inbound, presenting({ credentials }));
   expect((await client.exchange(get('callee'))).status).toBe(200);
   expect(await callee.metric('weft_thread_restarts_total')).toBe(0);
+});
+
+test('a caller that goes in the middle of its handshake is let go of at once', async () => {
+  const before = await refused('tls_handshake_timeout');
+  const [near, far] = duplexPair();
+  connectTls({ socket: near, rejectUnauthorized: false }).on('error', () => {});
+  const [hello] = (await once(far, 'data')) as [Buffer];
+  using client = await openClient(callee.ports.inbound);
+  await client.write(hello);
+  await once(client.socket, 'data');
+  client.socket.end();
+  await client.ended;
+  far.destroy();
+  expect(await refused('tls_handshake_timeout')).toBe(before);
 });
 
 /** Endpoints with the wrong certificate: who they are, the word for it, what they present. */
