@@ -100,7 +100,16 @@ export function registerControlGauges(metrics: Metrics, version: string, state: 
   metrics.gauge('weft_data_threads', 'Data threads that are up.', {}, () => state.dataThreads());
   const dropped = 'Writes to standard output that were dropped because nobody read it.';
   metrics.gauge('weft_log_writes_dropped', dropped, {}, () => state.logWritesDropped());
-  metrics.gauge('weft_resident_memory_bytes', 'Resident memory of the process.', {}, () => process.memoryUsage.rss());
+  metrics.gauge('weft_resident_memory_bytes', 'Resident memory of the process.', {}, residentMemory);
+}
+
+/** NaN, which Prometheus shows as a gap, where the process is out of file descriptors: the other metrics tell of that. */
+function residentMemory(): number {
+  try {
+    return process.memoryUsage.rss();
+  } catch {
+    return Number.NaN;
+  }
 }
 
 /** What a data thread reads for its gauges; the threads' values add up. */

@@ -1,7 +1,8 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Metrics } from '../../../proxy/telemetry/metrics.ts';
 import { ThreadReports } from '../../../proxy/telemetry/prometheus.ts';
 import {
+  type ControlState,
   certificateRotations,
   policyReloads,
   registerControlGauges,
@@ -17,20 +18,43 @@ function values(metrics: Metrics): Map<string, number | undefined> {
   return new Map([...families].map(([name, family]) => [name, family.samples[0]?.value]));
 }
 
+const CONTROL: ControlState = {
+  certificateNotAfter: () => 0,
+  certificateRotatedAt: () => 0,
+  certificateFailedAt: () => 0,
+  policyAppliedAt: () => 0,
+  policyHash: () => '',
+  ready: () => true,
+  dataThreads: () => 2,
+  logWritesDropped: () => 3,
+};
+
 describe("weft's own metrics", () => {
+  test('are there while the process has no file descriptor left to read its memory with', () => {
+    const metrics = new Metrics();
+    registerControlGauges(metrics, '0.1.0', CONTROL);
+    const rss = vi.spyOn(process.memoryUsage, 'rss').mockImplementation(() => {
+      throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
+    });
+    try {
+      const read = values(metrics);
+      expect(read.get('weft_ready')).toBe(1);
+      expect(read.get('weft_resident_memory_bytes')).toBeNaN();
+    } finally {
+      rss.mockRestore();
+    }
+  });
+
   test('of the control thread are read when they are asked for, times in seconds', () => {
     const metrics = new Metrics();
     let ready = false;
     let hash = '';
     registerControlGauges(metrics, '0.1.0', {
+      ...CONTROL,
       certificateNotAfter: () => 1_700_000_000_500,
       certificateRotatedAt: () => 1_600_000_000_000,
-      certificateFailedAt: () => 0,
-      policyAppliedAt: () => 0,
       policyHash: () => hash,
       ready: () => ready,
-      dataThreads: () => 2,
-      logWritesDropped: () => 3,
     });
     const before = values(metrics);
     expect(before.get('weft_certificate_expiry_seconds')).toBe(1_700_000_000.5);
