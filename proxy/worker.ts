@@ -5,7 +5,7 @@
  * have, takes a new identity, listens, reports, drains. An exception that reaches the top ends this thread alone; the
  * control thread starts another.
  */
-import { closeSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { HostPort } from '../shared/address.ts';
@@ -218,13 +218,15 @@ class DataThread {
           serve(socket, original);
         }
       };
-      const server = accept(fd, this.originals, onSocket, () => {
-        waiting--;
-        if (waiting === 0) this.post({ type: 'listening' });
-      });
-      server.on('error', (error) => {
-        this.post({ type: 'notice', level: 'error', message: 'cannot listen', fields: { error: String(error) } });
-        closeSync(fd);
+      const server = accept(fd, this.originals, {
+        clock: this.io.clock,
+        onSocket,
+        onSettled: () => {
+          waiting--;
+          if (waiting === 0) this.post({ type: 'listening' });
+        },
+        onProblem: (message, error) =>
+          this.post({ type: 'notice', level: 'error', message, fields: { error: String(error) } }),
       });
       this.servers.push(server);
     }
