@@ -1,5 +1,5 @@
 /** The policy folder on the control thread: watched, decoded, compiled; the last good snapshot stays in force. */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock, Timer } from '../../shared/clock.ts';
 import { type FolderFile, type FolderWatch, readFolder, watchFolder } from '../../shared/folder.ts';
 import type { Problem } from '../../shared/problem.ts';
 import { EXPRESSION, loadExpressions } from '../policy/expression.ts';
@@ -35,7 +35,12 @@ const MOUNT_IT = 'mount the policy folder there (--policy), readable for this us
 export interface DecodedFolder extends DecodedFile {
   /** The policy tests beside the policies, undecoded. */
   readonly tests: readonly FolderFile[];
+  /** Something could not be read: another reading may find it readable, though nothing has changed by then. */
+  readonly isIncomplete: boolean;
 }
+
+/** Milliseconds until what could not be read (out of file descriptors, say) is read again. */
+const RETRY_MS = 5_000;
 
 /** Reads and decodes a folder once; `decode` may be one that remembers, `advice` is for a folder that cannot be read. */
 export async function decodeFolder(
@@ -44,13 +49,19 @@ export async function decodeFolder(
   advice = '',
 ): Promise<DecodedFolder> {
   const read = await readFolder(dir, READ_OPTIONS);
-  if (!read.ok) return { documents: [], problems: [folderProblem(dir, read.error, advice)], tests: [] };
+  if (!read.ok) {
+    return { documents: [], problems: [folderProblem(dir, read.error, advice)], tests: [], isIncomplete: true };
+  }
   if (read.value.some(({ text }) => text.includes(EXPRESSION))) await loadExpressions();
   const policy = read.value.filter(({ path }) => !isTestFile(path));
   const decoded = policy.map(({ path, text, problem }) =>
     problem === null ? decode(path, text) : { documents: [], problems: [folderProblem(path, problem)] },
   );
-  return { ...joinDecoded(decoded), tests: read.value.filter(({ path }) => isTestFile(path)) };
+  return {
+    ...joinDecoded(decoded),
+    tests: read.value.filter(({ path }) => isTestFile(path)),
+    isIncomplete: read.value.some(({ problem }) => problem !== null),
+  };
 }
 
 function folderProblem(file: string, message: string, advice = ''): Problem {
@@ -100,6 +111,7 @@ export class PolicySource {
   private running: Promise<void> | null = null;
   private again = false;
   private closed = false;
+  private retry: Timer | null = null;
   /** By path; each remembers its file's documents, so that only those that changed are decoded again. */
   private remembered = new Map<string, FileDecoder>();
 
@@ -120,6 +132,7 @@ export class PolicySource {
   close(): void {
     this.closed = true;
     this.watch?.close();
+    this.retry?.cancel();
   }
 
   /** Reads the folder now. One reading at a time: a change during one makes another after it. */
@@ -137,8 +150,9 @@ export class PolicySource {
   private async readUntilQuiet(): Promise<void> {
     do {
       this.again = false;
+      this.retry?.cancel();
       const next: typeof this.remembered = new Map();
-      const { documents, problems, tests } = await decodeFolder(
+      const { documents, problems, tests, isIncomplete } = await decodeFolder(
         this.dir,
         (path, text) => this.decode(path, text, next),
         MOUNT_IT,
@@ -147,7 +161,9 @@ export class PolicySource {
       if (this.closed) return;
       const compiled = compileDocuments(documents, problems, this.self);
       const judged = compiled.snapshot === null ? compiled : await this.judge(compiled, documents, tests);
-      if (!this.closed) this.apply(judged);
+      if (this.closed) return;
+      this.apply(judged);
+      if (isIncomplete) this.retry = this.clock.after(RETRY_MS, () => void this.reload());
     } while (this.again && !this.closed);
   }
 
