@@ -18,6 +18,7 @@ export function dataSettings(
     zone: bootstrap.zone,
     app: bootstrap.app,
     accessLog: bootstrap.accessLog,
+    http2Windows: bootstrap.http2Windows,
     ownPorts: [...traffic.map(portOf), bootstrap.admin.port, bootstrap.metrics.port, bootstrap.ready.port],
     outboundPorts: traffic.filter(({ direction }) => direction === 'outbound').map(portOf),
     ownAddresses: ownAddresses(traffic),

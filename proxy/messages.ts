@@ -3,6 +3,7 @@
  * descriptors as numbers, policy in parts, as JSON slices (config/slices).
  */
 import type { Identity } from '../certs/identity.ts';
+import type { Http2Windows } from '../shared/http2-windows.ts';
 import type { SnapshotPart } from './config/snapshot.ts';
 import type { MetricsReport } from './telemetry/metrics.ts';
 import type { Party, SpanRecord } from './telemetry/record.ts';
@@ -20,6 +21,7 @@ export interface DataSettings {
   /** `host:port` of the application, null without. */
   readonly app: { readonly host: string; readonly port: number } | null;
   readonly accessLog: 'json' | 'text' | 'off';
+  readonly http2Windows: Http2Windows;
   /** Of weft's own listeners, for loop detection. */
   readonly ownPorts: readonly number[];
   /** Those of them that the application sends to. */

@@ -63,6 +63,7 @@ class DataThread {
     const io = new IoThread(new TurnClock(), systemRandom(), connectionLimit(descriptors(), settings.threads));
     this.io = io;
     this.settings = settings;
+    io.http2Windows = settings.http2Windows;
     io.isOwnOutbound = (host, port) => settings.outboundPorts.includes(port) && settings.ownAddresses.includes(host);
     this.post = post;
     this.story = new Story(io.clock, this.metrics, settings.self, {

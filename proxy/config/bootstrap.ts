@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { type HostPort, parseHostPort } from '../../shared/address.ts';
 import { codeOf } from '../../shared/error-code.ts';
+import { DEFAULT_HTTP2_WINDOWS, type Http2Windows } from '../../shared/http2-windows.ts';
 import { err, ok, type Result } from '../../shared/result.ts';
 import { nearest, suggest } from './near.ts';
 
@@ -24,6 +25,7 @@ export interface Bootstrap {
   readonly zone: string;
   readonly accessLog: 'json' | 'text' | 'off';
   readonly threads: number;
+  readonly http2Windows: Http2Windows;
   /** Seconds. */
   readonly drain: number;
   /** End when the application has: for a pod that would wait for its sidecar. */
@@ -65,6 +67,9 @@ const httpsUrl = (value: string): string | null =>
 
 /** More threads than this are a slip of the keyboard, not a machine. */
 const MAX_THREADS = 256;
+/** From the window that HTTP/2 begins with; 64 times the most stays below 2^31, where windows end (RFC 9113 section 6.9). */
+const WINDOW_KIB = [64, 16_384] as const;
+const KIB = 1024;
 /** A day: beyond it nobody waits for a drain. */
 const MAX_DRAIN_SECONDS = 86_400;
 
@@ -120,6 +125,20 @@ const FLAGS: readonly Flag[] = [
   },
   { name: 'threads', value: 'N', fallback: ['1'], help: 'data threads', refuse: whole(1, MAX_THREADS) },
   {
+    name: 'http2-stream-window',
+    value: 'KIB',
+    fallback: [String(DEFAULT_HTTP2_WINDOWS.stream / KIB)],
+    help: 'flow control window of an HTTP/2 stream',
+    refuse: whole(...WINDOW_KIB),
+  },
+  {
+    name: 'http2-connection-window',
+    value: 'KIB',
+    fallback: [String(DEFAULT_HTTP2_WINDOWS.connection / KIB)],
+    help: "of a caller's HTTP/2 connection; of one that all callers share, 64 times as much",
+    refuse: whole(...WINDOW_KIB),
+  },
+  {
     name: 'drain',
     value: 'SECONDS',
     fallback: ['25'],
@@ -172,6 +191,10 @@ export function parseBootstrap(
     zone: text('zone'),
     accessLog: text('access-log') as Bootstrap['accessLog'],
     threads: Number(text('threads')),
+    http2Windows: {
+      stream: KIB * Number(text('http2-stream-window')),
+      connection: KIB * Number(text('http2-connection-window')),
+    },
     drain: Number(text('drain')),
     exitWithApp: text('exit-with-app') === 'on',
   };

@@ -2,6 +2,8 @@
  * What one HTTP/2 connection may ask of us. A peer that goes beyond is told so (RFC 9113 section 10.5) and, where going
  * on would cost more than it is worth, its connection ends with ENHANCE_YOUR_CALM.
  */
+import { DEFAULT_HTTP2_WINDOWS, type Http2Windows } from '../../shared/http2-windows.ts';
+
 export interface H2Limits {
   /** Streams a peer may have open at once. */
   readonly concurrentStreams: number;
@@ -64,8 +66,8 @@ export const DEFAULT_H2_LIMITS: H2Limits = {
   queuedControls: 1000, // Envoy's max_outbound_control_frames is 10000, at 10 times the memory
   outputBytes: 131_072, // what a loopback socket takes at once; a small response waits behind at most this much
   unreadBytes: 1_048_576, // heads of 100 answers, 10 KB each, beside the DATA
-  streamWindow: 262_144, // 256 KB: 2 Gbit/s at 1 ms
-  connectionWindow: 1_048_576, // 1 MB: four stalled bodies do not stop the fifth
+  streamWindow: DEFAULT_HTTP2_WINDOWS.stream,
+  connectionWindow: DEFAULT_HTTP2_WINDOWS.connection,
   runs: 0, // what repeats is in the table
   tableBytes: 4096, // the least that clients count on; their gRPC heads cost a third to a half of those without one
 };
@@ -92,6 +94,12 @@ export const UPSTREAM_H2_LIMITS: H2Limits = {
   ...DEFAULT_H2_LIMITS,
   connectionWindow: MESH_H2_LIMITS.connectionWindow,
 };
+
+/** These limits with the operator's windows; what all callers share keeps its proportion to one caller's connection. */
+export function withWindows(limits: H2Limits, { stream, connection }: Http2Windows): H2Limits {
+  const share = limits.connectionWindow / DEFAULT_H2_LIMITS.connectionWindow;
+  return { ...limits, streamWindow: stream, connectionWindow: share * connection };
+}
 
 /** So many at once, then so many per second. */
 export class TokenBucket {

@@ -5,6 +5,7 @@
 import type { TLSSocket } from 'node:tls';
 import type { TrustSettings } from '../../certs/verify.ts';
 import type { Clock } from '../../shared/clock.ts';
+import { DEFAULT_HTTP2_WINDOWS, type Http2Windows } from '../../shared/http2-windows.ts';
 import type { Random } from '../../shared/random.ts';
 import { Deadlines } from './deadline.ts';
 import { FreedMemory } from './freed-memory.ts';
@@ -33,6 +34,8 @@ export class IoThread {
   trust: TrustSettings = { trustDomain: 'cluster.local', aliases: [] };
   /** Tells this sidecar's own outbound listeners: what is sent there would come back for ever. Set once by worker.ts. */
   isOwnOutbound: (address: string, port: number) => boolean = () => false;
+  /** Of connections that begin from now on. Set once by worker.ts. */
+  http2Windows: Http2Windows = DEFAULT_HTTP2_WINDOWS;
   readonly overload: Overload;
   private meshTrust: MeshTrust | null = null;
   private readonly freedMemory: FreedMemory;

@@ -8,7 +8,7 @@ import { Backlog } from '../http/backlog.ts';
 import { H2Connection } from '../http/h2-connection.ts';
 import type { H2Events } from '../http/h2-events.ts';
 import { CANCEL, INTERNAL_ERROR, NO_ERROR } from '../http/h2-frames.ts';
-import { DEFAULT_H2_LIMITS, MESH_H2_LIMITS } from '../http/h2-limits.ts';
+import { DEFAULT_H2_LIMITS, MESH_H2_LIMITS, withWindows } from '../http/h2-limits.ts';
 import { H2Output } from '../http/h2-output.ts';
 import type { H2Stream } from '../http/h2-stream.ts';
 import { type Fields, type RequestHead, ResponseHead, UNKNOWN_LENGTH } from '../http/message.ts';
@@ -51,7 +51,7 @@ export class H2Session implements TransportOwner, Gathering, H2Events<H2Request>
     this.transport = transport;
     this.output = new H2Output(OUTPUT_BYTES, () => this.schedule());
     this.connection = new H2Connection<H2Request>('server', this, this.output, {
-      limits: caller.principal === '' ? DEFAULT_H2_LIMITS : MESH_H2_LIMITS,
+      limits: withWindows(caller.principal === '' ? DEFAULT_H2_LIMITS : MESH_H2_LIMITS, room.io.http2Windows),
       normalization: room.snapshot?.snapshot.mesh.pathNormalization ?? 'BASE',
       clock: room.io.clock,
     });

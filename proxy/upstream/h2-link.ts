@@ -5,7 +5,7 @@ import type { Failure } from '../../shared/errors.ts';
 import { H2Connection } from '../http/h2-connection.ts';
 import type { H2Events } from '../http/h2-events.ts';
 import { CONNECTION_LOST } from '../http/h2-frames.ts';
-import { MESH_H2_LIMITS, UPSTREAM_H2_LIMITS } from '../http/h2-limits.ts';
+import { MESH_H2_LIMITS, UPSTREAM_H2_LIMITS, withWindows } from '../http/h2-limits.ts';
 import { H2Output } from '../http/h2-output.ts';
 import type { H2Stream } from '../http/h2-stream.ts';
 import type { Fields, RequestHead, ResponseHead } from '../http/message.ts';
@@ -32,6 +32,8 @@ const CHECK_MS = 5_000;
  * at which a server on Node's http2 refuses streams.
  */
 const CROWDED_BYTES = 8_388_608;
+/** The same where the operator's windows are small: a part of the window. */
+const CROWDED_SHARE = 1 / 8;
 /** What a peer is told that only weft speaks: the origin of a request, see policy/forwarding-fields. */
 const ORIGIN_HTTP1 = 'weft-origin: http/1.1\r\n';
 
@@ -63,6 +65,7 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
   private early: H2Lease[] = [];
   private lastReadAt: number;
   private readonly openedAt: number;
+  private readonly crowdedBytes: number;
   private idleSince: number;
   private pingedAt = 0;
   private scheduled = false;
@@ -83,8 +86,10 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
     this.principal = principal;
     this.shared = shared;
     this.output = new H2Output(OUTPUT_BYTES, () => this.schedule());
+    const limits = withWindows(shared ? MESH_H2_LIMITS : UPSTREAM_H2_LIMITS, io.http2Windows);
+    this.crowdedBytes = Math.min(CROWDED_BYTES, CROWDED_SHARE * limits.connectionWindow);
     this.connection = new H2Connection<H2Lease>('client', this, this.output, {
-      limits: shared ? MESH_H2_LIMITS : UPSTREAM_H2_LIMITS,
+      limits,
       clock: io.clock,
       firstStreams: endpoint.linkStreams,
     });
@@ -113,7 +118,7 @@ export class H2Link implements TransportOwner, Gathering, H2Events<H2Lease> {
    * should not share it with small requests.
    */
   get congested(): boolean {
-    return this.transport.congested || this.connection.debt > CROWDED_BYTES;
+    return this.transport.congested || this.connection.debt > this.crowdedBytes;
   }
 
   /** The far side has said what it takes. */

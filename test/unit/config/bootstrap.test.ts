@@ -40,6 +40,7 @@ describe('the command line of weft proxy', () => {
       accessLog: 'off',
       threads: 1,
       drain: 25,
+      http2Windows: { stream: 262_144, connection: 1_048_576 },
       exitWithApp: false,
     });
   });
