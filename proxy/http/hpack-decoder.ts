@@ -167,7 +167,7 @@ export class HpackDecoder {
       const values = this.values.slice(count, this.count).map(ownCopy);
       runs.add(
         new FieldRun(
-          Buffer.from(bytes.subarray(at, stop)),
+          bytes.subarray(at, stop),
           this.names.slice(count, this.count),
           values,
           this.sound,

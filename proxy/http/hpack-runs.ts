@@ -3,6 +3,7 @@
  * between those come again byte for byte. While the table is empty equal bytes are equal fields, so a run is decoded and
  * checked once and found again by its bytes. Writers help by putting fields that vary last (h2-write-heads).
  */
+import { ownBytes } from '../../shared/own-bytes.ts';
 import type { FieldName } from './h2-names.ts';
 
 /** Names whose values differ from message to message: a run ends before them. */
@@ -39,8 +40,9 @@ export class FieldRun {
   /** What the fields count towards the limit on a list. */
   readonly listBytes: number;
 
-  constructor(bytes: Buffer, names: FieldName[], values: string[], sound: boolean, listBytes: number) {
-    this.bytes = bytes;
+  /** Copies `bytes`. */
+  constructor(bytes: Uint8Array, names: FieldName[], values: string[], sound: boolean, listBytes: number) {
+    this.bytes = ownBytes(bytes);
     this.names = names;
     this.values = values;
     this.sound = sound;

@@ -14,6 +14,7 @@ import { leafOf } from '../../certs/verify-leaf.ts';
 import { codeOf } from '../../shared/error-code.ts';
 import { FAILURES, type Failure } from '../../shared/errors.ts';
 import { ok, type Result } from '../../shared/result.ts';
+import { preferAlpn } from './alpn.ts';
 import type { Arrival } from './arrival.ts';
 import { meshContext, meshServer } from './mesh-context.ts';
 
@@ -68,13 +69,13 @@ export class MeshTls {
     this.server = meshServer(identity, {
       requestCert: true,
       rejectUnauthorized: false,
-      ALPNProtocols: [...SERVER_ALPN],
       ticketKeys: Buffer.from(ticketKeys),
       sessionIdContext: identity.bundleHash.slice(0, SESSION_CONTEXT_CHARS),
       sessionTimeout: SESSION_TIMEOUT_S,
       handshakeTimeout: handshakeTimeoutMs,
       noDelay: true,
     });
+    preferAlpn(this.server, SERVER_ALPN);
     this.server.on('tlsClientError', (error, socket) => {
       const remoteAddress = socket.remoteAddress ?? '';
       socket.destroy();

@@ -2,6 +2,7 @@
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 import type { Failure } from '../../shared/errors.ts';
 import type { Result } from '../../shared/result.ts';
+import { alpnProtocols } from '../net/alpn.ts';
 import type { MeshPeer } from '../net/mesh-tls.ts';
 import type { SessionTicket } from './endpoint.ts';
 
@@ -32,7 +33,7 @@ export function connectSecure(secure: SecureDial, where: object, session: Buffer
     ...where,
     secureContext: secure.secureContext,
     servername: secure.serverName,
-    ...(secure.alpn.length === 0 ? {} : { ALPNProtocols: [...secure.alpn] }),
+    ...(secure.alpn.length === 0 ? {} : { ALPNProtocols: alpnProtocols(secure.alpn) }),
     // Names are not what Node would check them against.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,

@@ -23,6 +23,11 @@ describe('the memory of field runs', () => {
     expect(cache.find(elsewhere, 3, elsewhere.length)).toBe(run);
   });
 
+  it('holds no more memory than the bytes of its runs', () => {
+    const run = learn(new RunCache(4), block(LONG));
+    expect(run.bytes.buffer.byteLength).toBe(run.bytes.length);
+  });
+
   it.each(['x-request-id', 'traceparent', 'grpc-timeout'])('ends a run before %s', (name) => {
     const cache = new RunCache(4);
     const run = learn(cache, block([...LONG, [name, 'one']]));
