@@ -1,7 +1,7 @@
 /** Callers that send or take next to nothing cost little memory, and harm neither others nor an honest slow caller. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { detect, MAX_DETECT_BYTES } from '../../proxy/session/detect.ts';
-import { get, residentBytes } from '../integration/mesh.ts';
+import { get, post, residentBytes } from '../integration/mesh.ts';
 import type { RawClient } from '../support/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { answerWith, echoTarget, Stage } from './stage.ts';
@@ -112,4 +112,37 @@ test('a ClientHello in records of one byte is given up before looking at it cost
   const honest = Buffer.concat([Buffer.from([22, 3, 1, 0, 4, 1, 0, 0, 200]), Buffer.from([22, 3, 1, 0, 1, 7])]);
   expect(detect(honest)).toEqual({ protocol: 'more' });
   expect(MAX_DETECT_BYTES).toBeLessThanOrEqual(16 * KIB);
+});
+
+/** How much more memory the sidecar has, a request, while so many wait for an answer and others with bodies pass by. */
+async function costOfWaiting(count: number, body: string): Promise<number> {
+  stage.app.respond = (seen, socket) => {
+    if (!seen.head.includes('/wait')) echoTarget(seen, socket);
+  };
+  const before = residentBytes(stage.weft.pid);
+  const clients = await open(count, () => stage.outbound());
+  try {
+    using other = await stage.outbound();
+    for (const client of clients) {
+      await client.write(post('app', body, '/wait'));
+      for (let i = 0; i < 4; i++) await other.exchange(post('app', 'x'.repeat(16 * KIB), '/good'));
+    }
+    return (residentBytes(stage.weft.pid) - before) / count;
+  } finally {
+    for (const client of clients) client.close();
+    await eventually(
+      'they are gone',
+      async () => (await stage.weft.metric('weft_downstream_connections')) < 10 || undefined,
+    );
+  }
+}
+
+test('a small body that waits for its answer holds no more memory than its own, whatever passes by', {
+  timeout: 60_000,
+  // A second try would find the memory that the first one took.
+  retry: 0,
+}, async () => {
+  const count = 400;
+  await costOfWaiting(count, '');
+  expect(await costOfWaiting(count, 'x'.repeat(100))).toBeLessThan(32 * KIB);
 });
