@@ -1,8 +1,8 @@
 /** One data thread as the control thread sees it: a worker, what it is asked, and what it says by itself. */
-import { closeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '../shared/clock.ts';
 import type { SnapshotPart } from './config/snapshot.ts';
+import { GivenSocket } from './listener/given-socket.ts';
 import type { ClusterReport, DataSettings, FromData, ListenerHandle, ToData } from './messages.ts';
 import type { MetricsReport } from './telemetry/metrics.ts';
 import type { SpanRecord } from './telemetry/record.ts';
@@ -58,8 +58,8 @@ export class DataThread {
   private readonly clock: Clock;
   private readonly events: DataThreadEvents;
   private readonly questions = new Set<Question>();
-  /** Descriptors it was given but has not said it listens on: they would leak with it. */
-  private given: readonly ListenerHandle[] = [];
+  /** What it was given but has not said it listens on: it would leak with the thread. */
+  private given: readonly GivenSocket[] = [];
   private reports = 0;
   private error: Error | null = null;
 
@@ -113,8 +113,9 @@ export class DataThread {
     return promise;
   }
 
+  /** The thread must live: it owns the descriptors from now on. */
   listen(listeners: readonly ListenerHandle[]): Promise<void> {
-    this.given = listeners;
+    this.given = listeners.map(({ fd }) => new GivenSocket(fd));
     return this.until({ type: 'listen', listeners }, (answer) => answer.type === 'listening').then(() => {
       if (this.alive) this.given = [];
     });
@@ -196,7 +197,7 @@ export class DataThread {
 
   private exited(): void {
     this.alive = false;
-    for (const { fd } of this.given) closeQuietly(fd);
+    for (const socket of this.given) socket.close();
     for (const question of this.questions) question.died();
     this.questions.clear();
     this.events.onExit(reasonOf(this.error), this.error);
@@ -214,13 +215,4 @@ interface Question {
 function reasonOf(error: Error | null): RestartReason {
   if (error === null) return 'exit';
   return (error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'out_of_memory' : 'crash';
-}
-
-/** It may have been adopted, and closed with the thread, after all. */
-function closeQuietly(fd: number): void {
-  try {
-    closeSync(fd);
-  } catch {
-    // EBADF: gone already.
-  }
 }

@@ -179,6 +179,8 @@ export class DataThreads {
   }
 
   private async bringListeners(thread: DataThread): Promise<void> {
+    // Its replacement gets its own.
+    if (!thread.alive) return;
     let handles: ListenerHandle[];
     try {
       handles = this.handles(thread.number);

@@ -1,8 +1,8 @@
 /** Accepts on a descriptor that the control thread bound; hands each socket over stopped, and knows no session. */
-import { closeSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { HostPort } from '../../shared/address.ts';
 import type { Clock } from '../../shared/clock.ts';
+import { GivenSocket } from './given-socket.ts';
 import type { OriginalDestinations } from './original-destination.ts';
 
 /** Connections the kernel keeps ready for us; `net.core.somaxconn` bounds it (4096 on current kernels). */
@@ -22,13 +22,15 @@ export interface Acceptance {
 /** Listens until `close`; the descriptor belongs to the server from now on. */
 export function accept(fd: number, originals: OriginalDestinations, acceptance: Acceptance): Server {
   const { clock, onSocket, onSettled, onProblem } = acceptance;
+  const given = new GivenSocket(fd);
   let nextComplaint = Number.NEGATIVE_INFINITY;
   const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
     onSocket(socket, originals.of(socket)),
   );
   server.on('error', (error) => {
     if (!server.listening) {
-      closeSync(fd);
+      // Node has closed it where it could be opened and not be listened on.
+      given.close();
       onProblem('cannot listen', error);
       onSettled();
     } else if (clock.now() >= nextComplaint) {

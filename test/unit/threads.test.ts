@@ -1,5 +1,8 @@
 /** Data threads that do what a test says, under the control thread's own keeping of them. */
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import koffi from 'koffi';
 import { afterEach, expect, test } from 'vitest';
+import type { Identity } from '../../certs/identity.ts';
 import type { DataSettings } from '../../proxy/messages.ts';
 import { DataThreads, type ThreadBindings } from '../../proxy/threads.ts';
 import { ManualClock } from '../../shared/clock.ts';
@@ -103,4 +106,47 @@ test('a thread for whose listeners no descriptor is left listens when there are 
   stage.clock.advance(1_000);
   await stage.threads.apply(snapshotOf(service('b')));
   expect(left).toBe(0);
+});
+
+const dup2 = koffi.load(null).func('int dup2(int from, int to)') as (from: number, to: number) => number;
+
+/** Gives out descriptors of files, of which a thread makes nothing, and remembers them. */
+function listenerOf(given: number[]): ThreadBindings {
+  const duplicate = (): number[] => {
+    const fd = openSync('/dev/null', 'r');
+    given.push(fd);
+    return [fd];
+  };
+  return { direction: 'inbound', bindings: [{ host: '127.0.0.1', port: 1, duplicate, close: () => {} }] };
+}
+
+test('the descriptors of a thread that dies before it listens are closed, but for numbers that are others by then', async () => {
+  const given: number[] = [];
+  const stage = new Stage(program("if (message.type === 'drain') process.exit();"), 1, [
+    listenerOf(given),
+    listenerOf(given),
+  ]);
+  const listening = stage.threads.listen();
+  while (given.length < 2) await Promise.resolve();
+  const [adopted = -1, left = -1] = given;
+  const other = openSync('/dev/zero', 'r');
+  dup2(other, adopted);
+  void stage.threads.drain();
+  await listening;
+  expect(fstatSync(adopted).ino).toBe(fstatSync(other).ino);
+  expect(() => fstatSync(left)).toThrow('EBADF');
+  closeSync(adopted);
+  closeSync(other);
+});
+
+test('a thread that dies while it is brought up is given no descriptors', async () => {
+  const given: number[] = [];
+  const entry = program("if (message.type === 'identity') process.exit();");
+  const stage = new Stage(entry, 1, [listenerOf(given)]);
+  const unborn = stage.threads.apply(snapshotOf(service('a')));
+  const listening = stage.threads.listen();
+  stage.threads.useIdentity({} as Identity, new Uint8Array());
+  await Promise.all([unborn, listening]);
+  expect(stage.heard).toEqual(['death of 0']);
+  expect(given).toEqual([]);
 });

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { BoundSocket, connect, type Socket } from 'node:net';
+import koffi from 'koffi';
 import { afterEach, expect, test } from 'vitest';
 import { accept } from '../../../proxy/listener/accept.ts';
 import { bind } from '../../../proxy/listener/bind.ts';
@@ -59,4 +60,25 @@ test('a descriptor that is no socket is told of and holds nobody up', async () =
   const stage = new Stage(openSync('/dev/null', 'r'));
   await stage.settled;
   expect(stage.told).toEqual(['cannot listen']);
+});
+
+const dup = koffi.load(null).func('int dup(int fd)') as (fd: number) => number;
+
+/** A descriptor of a socket that is bound there, without leave to share. */
+function boundTo(port: number): { readonly fd: number; readonly port: number } {
+  const socket = new BoundSocket({ host: '127.0.0.1', port });
+  const bound = { fd: dup(socket.fd()), port: (socket.address() as { port: number }).port };
+  socket.close();
+  return bound;
+}
+
+test('a socket that another one listens in place of is told of, and its descriptor closed once', async () => {
+  const first = boundTo(0);
+  const second = boundTo(first.port);
+  const listening = new Stage(first.fd);
+  await listening.settled;
+  const refused = new Stage(second.fd);
+  await refused.settled;
+  expect([listening.told, refused.told]).toEqual([[], ['cannot listen']]);
+  expect(() => fstatSync(second.fd)).toThrow('EBADF');
 });
