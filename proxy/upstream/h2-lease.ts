@@ -181,8 +181,9 @@ export class H2Lease implements UpstreamStream {
   }
 
   private meaning(code: number): Failure {
-    if (code === REFUSED_STREAM) return FAILURES.upstreamRefusedStream;
+    // Who has begun to answer has acted on the request, whatever it says.
     if (this.answered) return FAILURES.upstreamCut;
+    if (code === REFUSED_STREAM) return FAILURES.upstreamRefusedStream;
     return code === CONNECTION_LOST ? FAILURES.upstreamReset : FAILURES.upstreamStreamReset;
   }
 }

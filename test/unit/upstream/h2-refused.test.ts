@@ -1,6 +1,8 @@
 /** Streams that the endpoint says it has not acted on (RFC 9113 section 8.7): sent again without policy's leave. */
 import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 import { expect, test } from 'vitest';
+import { callSettings } from '../../../proxy/config/compile/call-settings.ts';
+import { TRAFFIC_DEFAULTS } from '../../../proxy/config/compile/traffic.ts';
 import * as f from '../../../proxy/http/h2-frames.ts';
 import { post, wordOf } from '../../integration/mesh.ts';
 import { H2Caller } from '../../interop/http2-peers.ts';
@@ -94,4 +96,24 @@ test('an endpoint that refuses every stream is asked a bounded number of times, 
   expect(seen.length).toBeGreaterThan(2);
   expect(seen.length).toBeLessThan(8);
   expect([...stage.cluster.endpoints.values()].map(({ active }) => active)).toEqual([0]);
+});
+
+test('a stream that is refused in the middle of an answer was acted on: an RPC whose head is held back is not sent again', async () => {
+  const { retryRules } = callSettings({ ...TRAFFIC_DEFAULTS, triggers: ['unavailable'] });
+  await using stage = await RoomStage.open({ protocol: 'http2', spec: { retryRules } });
+  stage.clock.advance(1);
+  stage.serve = (socket) => void socket.write(Buffer.concat([settings(), ACK]));
+  using caller = new H2Caller(stage.port);
+  const rpc = { ':method': 'POST', ':authority': 'app', 'content-type': 'application/grpc', te: 'trailers' };
+  const answer = caller.ask(rpc, { body: 'once' });
+  const endpoint = await stage.connection(0);
+  await eventually('it is sent', () => heads(endpoint).length > 0 || undefined);
+  const refused = frame(f.RST_STREAM, 0, 1, uint32(f.REFUSED_STREAM));
+  endpoint.socket.write(Buffer.concat([headers(1, OK, f.END_HEADERS), refused]));
+  await eventually(
+    'it ends, or is sent again',
+    () => stage.requests.length > 0 || heads(endpoint).length > 1 || undefined,
+  );
+  expect(stage.requests.map(({ failure, attempts }) => [failure?.word, attempts])).toEqual([['upstream_cut', 1]]);
+  await answer;
 });
