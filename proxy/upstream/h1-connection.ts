@@ -70,6 +70,8 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
   private gone = false;
   /** How often the outbox had written when this request began. */
   private flushesBefore = 0;
+  /** Something of this request has left. Else what lies on a connection that was used before is no answer to it. */
+  private begun = false;
   /** The endpoint takes no more of the request; what it said before that is being read. */
   private writeError: Error | null = null;
 
@@ -109,12 +111,14 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
     this.chunked = length === UNKNOWN_LENGTH;
     this.parser.expect(head.method, head.upgrade);
     this.flushesBefore = this.transport.outbox.flushes;
+    this.begun = this.fresh;
     this.transport.text(requestHead(head, length, extra));
   }
 
   sendBytes(bytes: Uint8Array, start: number, end: number): void {
     const { transport } = this;
     if (this.writeError !== null) return;
+    this.noteBegun();
     if (!this.chunked || this.tunnel) {
       transport.bytes(bytes, start, end);
       return;
@@ -203,18 +207,20 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
   onWriteFailed(error: Error): boolean {
     if (this.writeError !== null) return true;
     if (this.gone || this.listener === null || this.tunnel) return false;
-    // Nothing of this request has left: what lies there on a connection that was used before is no answer to it.
-    if (!this.fresh && this.transport.outbox.flushes <= this.flushesBefore + 1) return false;
+    if (!this.begun) return false;
     this.writeError = error;
     this.reusable = false;
     return true;
   }
 
   onCongested(): void {
+    // The kernel has taken what it had room for; of TLS that is not known.
+    if (!this.transport.encrypted) this.begun = true;
     if (this.writeError === null) this.listener?.onCongested();
   }
 
   onWritable(): void {
+    this.noteBegun();
     this.listener?.onWritable();
   }
 
@@ -248,6 +254,19 @@ export class H1Connection implements UpstreamStream, TransportOwner, ResponseEve
 
   onResponseError(failure: Failure, detail: string): void {
     this.failed(failure, detail);
+  }
+
+  /** Of a write that failed a plain socket tells at once, TLS before the turn of the event loop is over. */
+  private noteBegun(): void {
+    const { transport, requests } = this;
+    if (this.begun || transport.outbox.flushes === this.flushesBefore) return;
+    if (!transport.encrypted) {
+      this.begun = true;
+      return;
+    }
+    setImmediate(() => {
+      if (this.requests === requests) this.begun = true;
+    });
   }
 
   private complete(): void {

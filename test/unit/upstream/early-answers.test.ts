@@ -1,15 +1,20 @@
 /** Endpoints that answer and go while a request is on its way to them: nothing is read between their end and our write. */
-import type { Socket } from 'node:net';
+import { once } from 'node:events';
+import type { AddressInfo, Socket } from 'node:net';
+import { createSecureContext, createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { afterEach, expect, test } from 'vitest';
 import { Fields, RequestHead, type ResponseHead } from '../../../proxy/http/message.ts';
 import type { UpstreamStream } from '../../../proxy/http/stream.ts';
 import { IoThread } from '../../../proxy/net/io-thread.ts';
 import { Endpoint } from '../../../proxy/upstream/endpoint.ts';
 import { Pool, type StreamWaiter } from '../../../proxy/upstream/pool.ts';
+import type { SecureDial } from '../../../proxy/upstream/secure-dial.ts';
 import { ManualClock } from '../../../shared/clock.ts';
 import type { Failure } from '../../../shared/errors.ts';
 import { Random } from '../../../shared/random.ts';
+import { ok } from '../../../shared/result.ts';
 import { type RawBackend, startRawBackend } from '../../support/backend.ts';
+import { TestCa } from '../../support/certificates.ts';
 
 const HEAD = 'HTTP/1.1 413 Content Too Large\r\n';
 const WHOLE = `${HEAD}Content-Length: 3\r\nConnection: close\r\n\r\nbig`;
@@ -20,10 +25,18 @@ const BODY = Buffer.alloc(10_000);
 let app: RawBackend;
 let pool: Pool;
 let endpoint: Endpoint;
-afterEach(() => app.stop());
+let opened = new AsyncDisposableStack();
+afterEach(async () => {
+  await opened.disposeAsync();
+  opened = new AsyncDisposableStack();
+});
 
 async function open(answer: (socket: Socket, received: Buffer) => void): Promise<void> {
-  app = await startRawBackend(answer);
+  app = opened.use(await startRawBackend(answer));
+  callAt(app.port, null);
+}
+
+function callAt(port: number, secure: SecureDial | null): void {
   const settings = {
     maxConnections: 100,
     maxPending: 100,
@@ -35,9 +48,9 @@ async function open(answer: (socket: Socket, received: Buffer) => void): Promise
     negotiates: false,
     localAddress: undefined,
   } as const;
-  endpoint = new Endpoint({ address: '127.0.0.1', port: app.port, ready: true, weight: 1, zone: '', meshTls: false });
+  endpoint = new Endpoint({ address: '127.0.0.1', port, ready: true, weight: 1, zone: '', meshTls: false });
   const io = new IoThread(new ManualClock(), new Random(1));
-  pool = new Pool(io, settings, { secureDial: () => null }, new Map([[endpoint.key, endpoint]]));
+  pool = new Pool(io, settings, { secureDial: () => secure }, new Map([[endpoint.key, endpoint]]));
 }
 
 /** An upload whose body goes with its head, or when the test says so. */
@@ -141,6 +154,39 @@ test('what lay on a used connection before anything of the request had left is n
   expect(endpoint.idle.length).toBe(1);
   app.sockets[0]?.write(WHOLE);
   app.sockets[0]?.resetAndDestroy();
+  const second = upload(true);
+  expect([await second.done, second.heard]).toEqual(['upstream_reset', []]);
+});
+
+/** TLS of an endpoint whose name nobody asks for. */
+const TLS: SecureDial = {
+  secureContext: createSecureContext(),
+  serverName: 'a',
+  alpn: [],
+  trustHash: '',
+  ownFingerprint: '',
+  ofMesh: false,
+  identify: () =>
+    ok({ spiffeId: '', alpn: 'http/1.1', notAfter: Number.POSITIVE_INFINITY, bundleHash: '', certificateHash: '' }),
+};
+
+test('nor is it over TLS, which tells late that nothing could leave, when more was written by then', async () => {
+  const { certificateChain: cert, privateKey: key } = new TestCa().identity('default/app');
+  const server = createTlsServer({ cert, key, noDelay: true }).listen(0, '127.0.0.1');
+  opened.defer(() => void server.close());
+  await once(server, 'listening');
+  callAt((server.address() as AddressInfo).port, TLS);
+  const first = upload(true);
+  const [far] = (await once(server, 'secureConnection')) as [TLSSocket];
+  far.on('error', () => far.destroy());
+  far.on('data', (bytes: Buffer) => void (bytes.at(-1) === 0 && far.write(OK)));
+  expect(await first.done).toBe('answered');
+  far.write(WHOLE);
+  // By the end of this turn would be after the request has left.
+  (
+    far as unknown as { readonly _handle: { readonly _parent: { reset(done: () => void): void } } }
+  )._handle._parent.reset(() => far.destroy());
+  // Not within an event: head and body leave in a write each.
   const second = upload(true);
   expect([await second.done, second.heard]).toEqual(['upstream_reset', []]);
 });
