@@ -147,7 +147,10 @@ export class DataThread {
         resolve(report);
         return true;
       },
-      () => resolve(null),
+      () => {
+        timer.cancel();
+        resolve(null);
+      },
     );
     return promise;
   }
