@@ -18,10 +18,14 @@ export interface Clock {
   release(): void;
 }
 
+/** The longest that the system's timers hold (24.8 days): what is longer they would call back for at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
   after(ms, callback) {
+    if (ms > LONGEST_TIMER_MS) return afterLong(ms, callback);
     const timeout = setTimeout(callback, ms);
     timeout.unref();
     return { cancel: () => clearTimeout(timeout) };
@@ -29,6 +33,13 @@ export const systemClock: Clock = {
   hold() {},
   release() {},
 };
+
+function afterLong(ms: number, callback: () => void): Timer {
+  let timer = systemClock.after(LONGEST_TIMER_MS, () => {
+    timer = systemClock.after(ms - LONGEST_TIMER_MS, callback);
+  });
+  return { cancel: () => timer.cancel() };
+}
 
 /**
  * The system's clock for a thread that works in turns: within one turn time stands still, so that a request which asks

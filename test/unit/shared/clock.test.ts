@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { ManualClock, TurnClock } from '../../../shared/clock.ts';
+import { expect, test, vi } from 'vitest';
+import { ManualClock, systemClock, TurnClock } from '../../../shared/clock.ts';
 
 /** Lets the system's clock move on visibly, without a timer. */
 function spin(): void {
@@ -40,4 +40,22 @@ test('a manual clock fires what falls due on the way, in the order of its time',
     ['second', 20],
   ]);
   expect(clock.now()).toBe(30);
+});
+
+test('a time longer than the timers of the system hold passes before anybody is called back, or is cancelled', () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    const month = 30 * 86_400_000;
+    const fired: string[] = [];
+    systemClock.after(month, () => fired.push('a month'));
+    systemClock.after(month, () => fired.push('cancelled at once')).cancel();
+    const late = systemClock.after(month, () => fired.push('cancelled late'));
+    vi.advanceTimersByTime(month - 1);
+    late.cancel();
+    expect(fired).toEqual([]);
+    vi.advanceTimersByTime(month);
+    expect([fired, vi.getTimerCount()]).toEqual([['a month'], 0]);
+  } finally {
+    vi.useRealTimers();
+  }
 });
