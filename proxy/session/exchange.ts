@@ -22,7 +22,7 @@ import type { Caller } from './caller.ts';
 import { attemptRecord, ExchangeTrace } from './exchange-trace.ts';
 import { Forward } from './forward.ts';
 import type { ForwardHost } from './forward-host.ts';
-import { grpcRefusal, grpcStatus, grpcTrailers, localReply } from './grpc.ts';
+import { endingCode, grpcRefusal, grpcStatus, grpcTrailers, localReply } from './grpc.ts';
 import { type Mirrors, startMirrors } from './mirrors.ts';
 import { dropForgedRefusal, type Reply, refusal } from './reply.ts';
 import type { Judged, Room } from './room.ts';
@@ -214,7 +214,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
   }
 
   onEnd(trailers: Fields | null): void {
-    if (this.grpc && trailers !== null) this.grpcStatus = grpcStatus(trailers);
+    if (this.grpc) this.grpcStatus = endingCode(trailers, this.grpcStatus, this.status);
     this.finish();
     this.downstream.sendEnd(trailers);
   }
@@ -320,7 +320,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
     this.shape(reply.head);
     this.status = reply.head.status;
     this.headSent = true;
-    if (this.grpc) this.grpcStatus = grpcStatus(reply.head.fields);
+    if (this.grpc) this.grpcStatus = endingCode(reply.head.fields, -1, this.status);
     this.responseBytes = reply.body.length;
     this.finish();
     this.downstream.sendHead(reply.head, reply.body.length);
@@ -379,6 +379,7 @@ export class Exchange implements ForwardHost, PolicyWaiter, Judged {
       path: head.path,
       version: head.version,
       status: this.status,
+      grpcStatus: this.grpc ? this.grpcStatus : null,
       failure: this.failure,
       waitFlag: this.waitFlag,
       detail: this.detail,

@@ -53,6 +53,16 @@ export function grpcStatus(fields: Fields | null): number {
   return text !== undefined && /^[0-9]{1,3}$/.test(text) ? Number(text) : -1;
 }
 
+/**
+ * The code that a whole answer ended with: that of its trailers, else of its head (`code`, -1 without), else what callers
+ * make of its HTTP status.
+ */
+export function endingCode(trailers: Fields | null, code: number, status: number): number {
+  const last = grpcStatus(trailers);
+  if (last >= 0) return last;
+  return code >= 0 ? code : (CODES.get(status) ?? UNKNOWN);
+}
+
 /** What a policy answers, in the form of the request; one that names a `grpc-status` itself is in it already. */
 export function localReply(local: LocalAnswer, grpc: boolean): Reply {
   const reply = answer(local);

@@ -70,6 +70,7 @@ class JsonLog implements AccessLog {
         PROTOCOL[record.version] +
         '","status":' +
         record.status +
+        (record.grpcStatus === null ? '' : `,"grpc_status":${record.grpcStatus}`) +
         this.failure.of(word, responseFlags(failure, record.waitFlag), record.detail) +
         record.requestBytes +
         ',"response_bytes":' +

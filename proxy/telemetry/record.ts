@@ -62,6 +62,8 @@ export interface RequestRecord {
   readonly version: number;
   /** Status the caller saw; 0 if none was sent. */
   readonly status: number;
+  /** Code that an RPC ended with, -1 where none was sent; null for other requests. */
+  readonly grpcStatus: number | null;
   readonly failure: Failure | null;
   /** Response flag of a delay that policy made; empty without. */
   readonly waitFlag: string;

@@ -13,6 +13,9 @@ const KNOWN_METHODS: ReadonlySet<string> = new Set(
   'CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT QUERY TRACE'.split(' '),
 );
 
+/** Codes of gRPC by which a server's span is an error ("Semantic conventions for gRPC"): UNKNOWN, DEADLINE_EXCEEDED and so on. */
+const SERVER_ERRORS: ReadonlySet<number> = new Set([2, 4, 12, 13, 14, 15]);
+
 /** The span of a request that came in. Its status is an error from 500 on: what the caller did wrong is not ours. */
 export function serverSpan(record: RequestRecord, context: TraceContext): SpanRecord {
   const attributes = requestAttributes(record);
@@ -26,7 +29,12 @@ export function serverSpan(record: RequestRecord, context: TraceContext): SpanRe
   attributes['http.request.body.size'] = record.requestBytes;
   attributes['http.response.body.size'] = record.responseBytes;
   putText(attributes, 'weft.peer.principal', record.downstreamPrincipal);
-  const error = errorType(record.status, record.failure?.word, 500);
+  const { grpcStatus } = record;
+  if (grpcStatus !== null && grpcStatus >= 0) attributes['rpc.grpc.status_code'] = grpcStatus;
+  const error =
+    grpcStatus !== null && SERVER_ERRORS.has(grpcStatus)
+      ? (record.failure?.word ?? String(grpcStatus))
+      : errorType(record.status, record.failure?.word, 500);
   putOutcome(attributes, record.status, error);
   return span('SERVER', context, record.method, record.startedAt, record.durationMs, error, attributes);
 }
@@ -53,6 +61,7 @@ function requestAttributes(record: RequestRecord): Attributes {
     'network.protocol.version': record.version === 20 ? '2' : record.version === 10 ? '1.0' : '1.1',
   };
   if (!known) attributes['http.request.method_original'] = record.method;
+  if (record.grpcStatus !== null) attributes['rpc.system'] = 'grpc';
   const server = splitAddress(record.authority);
   putText(attributes, 'server.address', server.host);
   if (server.port > 0) attributes['server.port'] = server.port;

@@ -109,7 +109,7 @@ test('the table of metrics has every family that a sidecar can show, with its ty
 test('the fields of the access log are those of its lines', () => {
   const lines: string[] = [];
   const log = openAccessLog('json', new ManualClock(), (bytes) => lines.push(Buffer.from(bytes).toString()));
-  log.request(requestRecord);
+  log.request({ ...requestRecord, grpcStatus: 0 });
   log.connection(connectionRecord);
   log.flush();
   const written = lines

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { grpcRefusal, localReply } from '../../../proxy/session/grpc.ts';
+import { Fields } from '../../../proxy/http/message.ts';
+import { endingCode, grpcRefusal, localReply } from '../../../proxy/session/grpc.ts';
 import { refusal } from '../../../proxy/session/reply.ts';
 import { FAILURES } from '../../../shared/errors.ts';
 
@@ -49,4 +50,16 @@ test.each([
 ] as const)('%s has a code of its own: %s', (name, code) => {
   const failure = FAILURES[name];
   expect(grpcRefusal(refusal(failure, ''), failure).head.fields.get('grpc-status')).toBe(code);
+});
+
+test.each([
+  ['its trailers', '9', 7, 200, 9],
+  ['its head where the trailers name none', null, 7, 200, 7],
+  ['its status where neither does', null, -1, 404, 12],
+  ['its status where that has no code of its own', null, -1, 200, 2],
+  ['its head where the trailers name no number', 'x', 5, 200, 5],
+] as const)('the code of an answer is that of %s', (_which, trailer, code, status, expected) => {
+  const trailers = new Fields();
+  if (trailer !== null) trailers.append('grpc-status', trailer);
+  expect(endingCode(trailers, code, status)).toBe(expected);
 });

@@ -47,6 +47,15 @@ describe('the JSON access log', () => {
     });
   });
 
+  test('tells the code of an RPC, and of other requests none', () => {
+    const { log, posted } = open('json');
+    for (const grpcStatus of [14, -1, null]) log.request({ ...requestRecord, grpcStatus });
+    log.flush();
+    const lines = posted.join('').trim().split('\n');
+    const codes = lines.map((line) => (JSON.parse(line) as { grpc_status?: number }).grpc_status);
+    expect(codes).toEqual([14, -1, undefined]);
+  });
+
   test('tells a connection in one line', () => {
     const { log, posted } = open('json');
     log.connection(connectionRecord);

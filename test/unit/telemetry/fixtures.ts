@@ -34,6 +34,7 @@ export const requestRecord: RequestRecord = {
   path: '/items?page=2',
   version: 11,
   status: 200,
+  grpcStatus: null,
   failure: null,
   waitFlag: '',
   detail: '',

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { TraceContext } from '../../../proxy/telemetry/propagation.ts';
 import { REDACTED, redactedJson, redactQuery } from '../../../proxy/telemetry/redact.ts';
 import { clientSpan, serverSpan } from '../../../proxy/telemetry/span.ts';
-import { FAILURES } from '../../../shared/errors.ts';
+import { FAILURES, type Failure } from '../../../shared/errors.ts';
 import { attemptRecord, requestRecord } from './fixtures.ts';
 
 const context = new TraceContext(
@@ -54,6 +54,17 @@ describe('the span of a request that came in', () => {
     const empty = serverSpan({ ...requestRecord, status: 503, failure: FAILURES.noReadyEndpoint }, context);
     expect([empty.error, empty.attributes['error.type']]).toEqual(['no_ready_endpoint', 'no_ready_endpoint']);
     expect(serverSpan({ ...requestRecord, status: 500 }, context).error).toBe('500');
+  });
+
+  test('of an RPC tells its code, by which it is an error though the status of HTTP is none', () => {
+    const ended = (grpcStatus: number, failure: Failure | null = null): unknown[] => {
+      const { error, attributes } = serverSpan({ ...requestRecord, grpcStatus, failure }, context);
+      return [error, attributes['error.type'], attributes['rpc.grpc.status_code'], attributes['rpc.system']];
+    };
+    expect(ended(13)).toEqual(['13', '13', 13, 'grpc']);
+    expect(ended(4, FAILURES.requestTimeout)).toEqual(['request_timeout', 'request_timeout', 4, 'grpc']);
+    expect(ended(5)).toEqual(['', undefined, 5, 'grpc']);
+    expect(ended(-1)).toEqual(['', undefined, undefined, 'grpc']);
   });
 
   test('is an error when the caller was gone before any answer, and has no status then', () => {
