@@ -335,9 +335,21 @@ export class ResponseHead {
   }
 }
 
-/** gRPC requests are POSTs with this content type. */
+const GRPC_TYPE = 'application/grpc';
+
+/**
+ * gRPC requests are POSTs with this content type, or one of its formats and parameters. gRPC-Web, which begins like it, is
+ * ordinary HTTP: its codes travel in its content.
+ */
 export function isGrpc(head: RequestHead): boolean {
-  return head.method === 'POST' && head.fields.get('content-type')?.startsWith('application/grpc') === true;
+  const type = head.method === 'POST' ? head.fields.get('content-type') : undefined;
+  return type !== undefined && isGrpcType(type);
+}
+
+export function isGrpcType(type: string): boolean {
+  if (!type.startsWith(GRPC_TYPE)) return false;
+  const next = type[GRPC_TYPE.length];
+  return next === undefined || next === '+' || next === ';' || next === ' ';
 }
 
 /** Has the message neither body nor trailers? */

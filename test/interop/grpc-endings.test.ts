@@ -22,6 +22,10 @@ const answers: Readonly<Record<string, (stream: ServerHttp2Stream) => void>> = {
   inHead: (stream) => withTrailers(stream, { 'grpc-status': '7' }, { 'x-other': '1' }),
   nowhere: (stream) => withTrailers(stream, {}, { 'x-other': '1' }),
   cut: (stream) => stream.respond(CONTENT, { endStream: true }),
+  halfWeb: (stream) => {
+    stream.respond({ 'content-type': 'application/grpc-web+proto' });
+    stream.write(MESSAGE, () => stream.session?.destroy());
+  },
   noRpc: (stream) => stream.respond({ ':status': 404, 'content-type': 'text/html' }, { endStream: true }),
 };
 
@@ -68,6 +72,15 @@ describe.each([
     }
     expect(await counted(code)).toEqual(before.map((count) => count + 1));
   });
+});
+
+test('gRPC-Web, whose codes travel in its content, is answered as ordinary HTTP, and cut where its application is', async () => {
+  const web = { ':method': 'POST', te: 'trailers', 'content-type': 'application/grpc-web+proto' };
+  const refused = await h2.ask({ ...web, ':authority': 'endings:81', ':path': '/a.B/web' }, { body: MESSAGE });
+  expect([refused.status, refused.headers['grpc-status']]).toEqual([404, undefined]);
+  const cut = await h2.ask({ ...web, ':authority': 'endings', ':path': '/a.B/halfWeb' }, { body: MESSAGE });
+  expect([cut.status, cut.trailers['grpc-status'], cut.reset]).toEqual([200, undefined, 2]);
+  expect(await caller.metric('istio_requests_total', 'request_protocol="http"')).toBe(2);
 });
 
 function counted(code: number): Promise<number[]> {

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
-import { Fields } from '../../../proxy/http/message.ts';
+import { Fields, isGrpc } from '../../../proxy/http/message.ts';
 import { endingCode, grpcRefusal, localReply } from '../../../proxy/session/grpc.ts';
 import { refusal } from '../../../proxy/session/reply.ts';
 import { FAILURES } from '../../../shared/errors.ts';
+import { requestHead } from '../policy/heads.ts';
 
 const FAULT = { failure: FAILURES.faultAbort, detail: '', headers: [], body: 'fault filter abort' };
 
@@ -62,4 +63,19 @@ test.each([
   const trailers = new Fields();
   if (trailer !== null) trailers.append('grpc-status', trailer);
   expect(endingCode(trailers, code, status)).toBe(expected);
+});
+
+test.each([
+  ['application/grpc', true],
+  ['application/grpc+proto', true],
+  ['application/grpc;charset=utf-8', true],
+  ['application/grpc-web', false],
+  ['application/grpc-web+proto', false],
+  ['application/grpc-web-text', false],
+  ['application/grpcish', false],
+  ['application/json', false],
+])('a POST of %s is an RPC: %j', (type, expected) => {
+  const fields = new Fields(['content-type'], [type]);
+  expect(isGrpc(requestHead(fields, { method: 'POST' }))).toBe(expected);
+  expect(isGrpc(requestHead(fields, { method: 'GET' }))).toBe(false);
 });
