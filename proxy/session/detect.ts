@@ -77,11 +77,11 @@ export function detectServer(bytes: Buffer): 'http' | 'opaque' | 'more' {
   return 'http';
 }
 
-function detectH1(bytes: Buffer): Detected {
-  const first = bytes[0] as number;
+function detectH1(all: Buffer): Detected {
   // Servers skip line ends and blanks before a request; the parser judges them.
-  if (isBlank(first) || first === LF) return H1;
-  if (!isMethodByte(first)) return OPAQUE;
+  const bytes = all.subarray(skipBlanks(all));
+  if (bytes.length === 0) return all.length > MAX_LINE ? H1 : MORE;
+  if (!isMethodByte(bytes[0] as number)) return OPAQUE;
   if (beginsWithMethod(bytes)) return H1;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i] as number;
@@ -89,7 +89,14 @@ function detectH1(bytes: Buffer): Detected {
     // There are servers that read on over control bytes; behind a word and a blank the parser refuses what they would take.
     if (byte < SP && !isBlank(byte)) return beginsWithWord(bytes) ? H1 : OPAQUE;
   }
-  return bytes.length > MAX_LINE ? H1 : MORE;
+  return all.length > MAX_LINE ? H1 : MORE;
+}
+
+/** Where the first byte stands that is neither a blank nor a line end. */
+function skipBlanks(bytes: Buffer): number {
+  let at = 0;
+  while (at < bytes.length && (bytes[at] === LF || isBlank(bytes[at] as number))) at++;
+  return at;
 }
 
 /** A token, and a blank behind it. */
