@@ -11,6 +11,7 @@ import type { Client } from 'undici';
 import type { Identity } from '../../certs/identity.ts';
 import type { TrustSettings } from '../../certs/verify.ts';
 import { systemClock } from '../../shared/clock.ts';
+import { isGrpcType } from '../http/message.ts';
 import { meshContext } from '../net/mesh-context.ts';
 import { detailOf } from '../net/mesh-tls.ts';
 import { BackendTls } from './backend-tls.ts';
@@ -27,6 +28,7 @@ const HTTP_ALPN = ['istio-http/1.1', 'http/1.1'];
 const GRPC_ALPN = ['h2'];
 /** Who selects HTTP for a connection without a request has nothing to serve and nothing to log; `istio` would be a tunnel. */
 const TCP_ALPN = ['istio-http/1.1', 'istio'];
+const OK = 200;
 const GRPC_PATH = '/grpc.health.v1.Health/Check';
 /** `HealthCheckResponse.status` (field 1, varint) SERVING, in its gRPC frame. */
 const SERVING = '00000000020801';
@@ -97,13 +99,18 @@ export async function askGrpcHealth(
   signal: AbortSignal,
 ): Promise<string | null> {
   await using client = await clientOf(origin, true, dial);
-  const { headers, body, trailers } = await client.request({
+  const { statusCode, headers, body, trailers } = await client.request({
     method: 'POST',
     path: GRPC_PATH,
     headers: { host, 'content-type': 'application/grpc', te: 'trailers', ...OWN_FIELDS },
     body: checkRequest(service),
     signal,
   });
+  const type = String(headers['content-type'] ?? '');
+  if (statusCode !== OK || !isGrpcType(type)) {
+    await body.dump({ limit: MAX_ANSWER_BYTES, signal });
+    return `no answer of gRPC: status ${statusCode}, ${type === '' ? 'no content type' : type}`;
+  }
   let answer = '';
   for await (const chunk of body as AsyncIterable<Buffer>) {
     answer += chunk.toString('hex');

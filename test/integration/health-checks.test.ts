@@ -104,11 +104,12 @@ test('TCP checks of a meshed endpoint leave no line in its log and no connection
 
 test('a gRPC check believes SERVING and nothing else', async () => {
   let serving = false;
+  let head: [number, string] = [200, 'application/grpc'];
   const asked: string[] = [];
   const server = createServer((request, response) => {
     request.on('data', (chunk: Buffer) => asked.push(`${request.url} ${chunk.toString('hex')}`));
     request.on('end', () => {
-      response.writeHead(200, { 'content-type': 'application/grpc' });
+      response.writeHead(head[0], { 'content-type': head[1] });
       response.addTrailers({ 'grpc-status': '0' });
       response.end(Buffer.from(serving ? '00000000020801' : '00000000020802', 'hex'));
     });
@@ -124,4 +125,13 @@ test('a gRPC check believes SERVING and nothing else', async () => {
   serving = true;
   await said('h4', true);
   expect(asked[0]).toBe('/grpc.health.v1.Health/Check 00000000050a03612e42');
+  head = [500, 'application/grpc'];
+  const wrongStatus = 'no answer of gRPC: status 500, application/grpc';
+  await logLine(weft, (line) => line.msg === 'health check' && line['detail'] === wrongStatus);
+  head = [200, 'text/html'];
+  await mesh.apply(weft, 'caller', [
+    ...plain({ name: 'h6', endpoints: [port], appProtocol: 'grpc' }),
+    checked('h6', { type: 'GRPC', grpc: { service: 'a.B' } }),
+  ]);
+  expect(await said('h6', false)).toMatchObject({ detail: 'no answer of gRPC: status 200, text/html' });
 });
