@@ -49,6 +49,8 @@ export class HttpSession implements TransportOwner, RequestEvents, DownstreamStr
   private exchange: Exchange | null = null;
   /** Bytes that belong to the next request, or to the new protocol of an upgrade. */
   private pending: Buffer | null = null;
+  /** What was pending and is being read: it need not be copied to wait again. */
+  private released: Buffer | null = null;
   private hasBody = false;
   private requestDone = true;
   private responseDone = true;
@@ -277,7 +279,8 @@ export class HttpSession implements TransportOwner, RequestEvents, DownstreamStr
 
   private hold(bytes: Buffer, start: number, end: number): void {
     const rest = bytes.subarray(start, end);
-    this.pending = this.pending === null ? Buffer.from(rest) : Buffer.concat([this.pending, rest]);
+    if (this.pending !== null) this.pending = Buffer.concat([this.pending, rest]);
+    else this.pending = bytes === this.released ? rest : Buffer.from(rest);
     this.pauseRequest();
   }
 
@@ -285,8 +288,10 @@ export class HttpSession implements TransportOwner, RequestEvents, DownstreamStr
     const { pending } = this;
     if (pending === null) return;
     this.pending = null;
+    this.released = pending;
     this.resumeRequest();
     this.onBytes(pending, 0, pending.length);
+    this.released = null;
   }
 
   /** Both messages have ended: the next request, or the end. */
