@@ -24,6 +24,14 @@ async function open(count: number, connect: () => Promise<RawClient>): Promise<R
   return clients;
 }
 
+async function closeAll(clients: readonly RawClient[]): Promise<void> {
+  for (const client of clients) client.close();
+  await eventually(
+    'they are gone',
+    async () => (await stage.weft.metric('weft_downstream_connections')) < 10 || undefined,
+  );
+}
+
 /** How much more memory the sidecar has, a connection, with `count` connections that have sent `bytes` and no more. */
 async function costOf(count: number, bytes: string, parts = 1): Promise<number> {
   const before = residentBytes(stage.weft.pid);
@@ -35,11 +43,7 @@ async function costOf(count: number, bytes: string, parts = 1): Promise<number> 
     }
     return (residentBytes(stage.weft.pid) - before) / count;
   } finally {
-    for (const client of clients) client.close();
-    await eventually(
-      'they are gone',
-      async () => (await stage.weft.metric('weft_downstream_connections')) < 10 || undefined,
-    );
+    await closeAll(clients);
   }
 }
 
@@ -129,11 +133,7 @@ async function costOfWaiting(count: number, body: string): Promise<number> {
     }
     return (residentBytes(stage.weft.pid) - before) / count;
   } finally {
-    for (const client of clients) client.close();
-    await eventually(
-      'they are gone',
-      async () => (await stage.weft.metric('weft_downstream_connections')) < 10 || undefined,
-    );
+    await closeAll(clients);
   }
 }
 

@@ -5,6 +5,7 @@ import { explainSnapshot } from '../../proxy/answers/explain.ts';
 import { explanationLines } from '../../proxy/answers/explain-text.ts';
 import { bootstrapHelp } from '../../proxy/config/bootstrap.ts';
 import { compile } from '../../proxy/config/compile.ts';
+import { tableRows } from '../support/markdown.ts';
 
 const root = join(import.meta.dirname, '../..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
@@ -13,15 +14,7 @@ const readme = readFileSync(join(root, 'README.md'), 'utf8');
 function rows(heading: string): string[][] {
   const section = readme.split(/^## /m).find((text) => text.startsWith(`${heading}\n`));
   if (section === undefined) throw new Error(`README has no section "${heading}"`);
-  return section
-    .split('\n')
-    .filter((line) => line.startsWith('| `'))
-    .map((line) =>
-      line
-        .split('|')
-        .slice(1, -1)
-        .map((cell) => cell.trim()),
-    );
+  return tableRows(section);
 }
 
 test('the dependency tables list what package.json lists, each with a reason', () => {

@@ -24,6 +24,7 @@ import {
 import { ManualClock } from '../../shared/clock.ts';
 import { FAILURES } from '../../shared/errors.ts';
 import { parseDuration } from '../../shared/units.ts';
+import { tableRows } from '../support/markdown.ts';
 import { parseExposition } from './telemetry/exposition.ts';
 import { connectionRecord, requestLabels, requestRecord, tcpLabels } from './telemetry/fixtures.ts';
 
@@ -37,15 +38,7 @@ function rows(heading: string): string[][] {
   if (from < 0) throw new Error(`the reference has no section "${heading}"`);
   const rest = reference.slice(from + heading.length + 2);
   const end = rest.search(new RegExp(`^#{1,${level}} `, 'm'));
-  return (end < 0 ? rest : rest.slice(0, end))
-    .split('\n')
-    .filter((line) => line.startsWith('| `'))
-    .map((line) =>
-      line
-        .split('|')
-        .slice(1, -1)
-        .map((cell) => cell.trim().replaceAll('`', '')),
-    );
+  return tableRows(end < 0 ? rest : rest.slice(0, end)).map((row) => row.map((cell) => cell.replaceAll('`', '')));
 }
 
 const FACTORS: Readonly<Record<string, number>> = {

@@ -15,6 +15,7 @@ import { Random } from '../../../shared/random.ts';
 import { ok } from '../../../shared/result.ts';
 import { type RawBackend, startRawBackend } from '../../support/backend.ts';
 import { TestCa } from '../../support/certificates.ts';
+import { POOL_SETTINGS } from './pool-settings.ts';
 
 const HEAD = 'HTTP/1.1 413 Content Too Large\r\n';
 const WHOLE = `${HEAD}Content-Length: 3\r\nConnection: close\r\n\r\nbig`;
@@ -37,20 +38,9 @@ async function open(answer: (socket: Socket, received: Buffer) => void): Promise
 }
 
 function callAt(port: number, secure: SecureDial | null): void {
-  const settings = {
-    maxConnections: 100,
-    maxPending: 100,
-    maxRequestsPerConnection: 0,
-    idleMs: 0,
-    maxConnectionAgeMs: 0,
-    connectTimeoutMs: 1_000,
-    protocol: 'http',
-    negotiates: false,
-    localAddress: undefined,
-  } as const;
   endpoint = new Endpoint({ address: '127.0.0.1', port, ready: true, weight: 1, zone: '', meshTls: false });
   const io = new IoThread(new ManualClock(), new Random(1));
-  pool = new Pool(io, settings, { secureDial: () => secure }, new Map([[endpoint.key, endpoint]]));
+  pool = new Pool(io, POOL_SETTINGS, { secureDial: () => secure }, new Map([[endpoint.key, endpoint]]));
 }
 
 /** An upload whose body goes with its head, or when the test says so. */

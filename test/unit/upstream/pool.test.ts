@@ -10,19 +10,9 @@ import { Random } from '../../../shared/random.ts';
 import { type RawBackend, startRawBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { freePort } from '../../support/ports.ts';
+import { POOL_SETTINGS } from './pool-settings.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi';
-const SETTINGS: PoolSettings = {
-  maxConnections: 100,
-  maxPending: 100,
-  maxRequestsPerConnection: 0,
-  idleMs: 0,
-  maxConnectionAgeMs: 0,
-  connectTimeoutMs: 1_000,
-  protocol: 'http',
-  negotiates: false,
-  localAddress: undefined,
-};
 
 let clock: ManualClock;
 let app: RawBackend;
@@ -44,7 +34,7 @@ function poolWith(settings: Partial<PoolSettings> = {}): Pool {
   const secures = {
     secureDial: ({ meshTls }: Endpoint) => (meshTls ? { failure: FAILURES.notReady, detail: 'no identity' } : null),
   };
-  return new Pool(new IoThread(clock, new Random(1)), { ...SETTINGS, ...settings }, secures, endpoints);
+  return new Pool(new IoThread(clock, new Random(1)), { ...POOL_SETTINGS, ...settings }, secures, endpoints);
 }
 
 function endpointAt(port: number, meshTls = false): Endpoint {
